@@ -8,7 +8,6 @@ use crate::capture::clock;
 use crate::config::Config;
 use crate::pipeline::{Fanout, Sink};
 use crate::replay::{ReadAhead, Replay, ReplayError, Selection, Speed, Summary};
-use crate::source::EventSettings;
 use crate::source::kernel::KernelOptions;
 use crate::source::replay::{Engine as _, UserEngine};
 use nta_capture::{CaptureReader, Frame};
@@ -73,7 +72,7 @@ fn by<'a>(config: &Config, models: &Models, progress: &'a mut dyn FnMut(u64, Opt
 
 fn run(mut what: Replay<'_>, file: &str, config: &Config, sink: &mut dyn Sink) -> Result<Summary, ReplayError> {
     let limits = KernelOptions { map_memory_mib: config.capture.map_memory_mib, ..KernelOptions::default() };
-    let events = EventSettings::of(&config.capture, &config.events);
+    let events = config.event_settings();
     let mut engine = UserEngine::new(file, limits.max_flows(), config.capture.tunnel_ports(), events);
     let status =
         Status { mode: Mode::Replay, engine: engine.name().to_owned(), started: clock::now(), ..Status::default() };

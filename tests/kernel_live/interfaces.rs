@@ -236,7 +236,7 @@ fn the_hooks_of_all_interfaces_are_taken_right_after_one_another() {
         pair.inside.ip("link add v5 type veth peer name y5");
         pair.inside.ip("link set v5 up");
         let mut command = daemon::command(&pair.inside, &[]);
-        command.args(daemon::arguments(folder.path(), "v*", attach)).args(["--log", "info,nta_daemon::source=debug"]);
+        command.args(daemon::arguments(folder.path(), "v*", attach)).args(["--log", "info,nta_loader=debug"]);
         let daemon = Daemon::start_command(&pair.inside, folder.path(), &mut command);
         let steps = || {
             let log = daemon.process.log();

@@ -16,6 +16,7 @@ mod interfaces;
 mod jumbo;
 mod latency;
 mod ledger;
+mod loader;
 mod nat;
 mod nat_changes;
 mod nat_tunnels;

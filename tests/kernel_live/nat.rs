@@ -198,7 +198,7 @@ pub(crate) fn world() -> [Namespace; 3] {
 }
 
 /// Masquerading and a port forward of IPv4; of IPv6 one prefix for another.
-const PREFIX: &str = "table inet translation {
+pub(crate) const PREFIX: &str = "table inet translation {
     chain out { type nat hook postrouting priority srcnat;
         oifname right meta nfproto ipv4 masquerade;
         oifname right ip6 saddr fd80:1::/64 snat ip6 prefix to fd80:5::/64;
@@ -208,7 +208,7 @@ const PREFIX: &str = "table inet translation {
 
 /// Sends a datagram, or a byte of a connection, twenty times a second to the address and port of its arguments, or answers
 /// them at a port.
-const TALK: &str = r#"
+pub(crate) const TALK: &str = r#"
 import socket, sys, time
 kind, end = sys.argv[1], time.time() + 60
 if len(sys.argv) == 3:

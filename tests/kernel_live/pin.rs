@@ -28,7 +28,11 @@ impl Bpffs {
         Self { folder }
     }
 
-    fn pins(&self) -> PathBuf {
+    pub(crate) fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    pub(crate) fn pins(&self) -> PathBuf {
         self.folder.path().join("nta")
     }
 

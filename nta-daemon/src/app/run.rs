@@ -275,7 +275,8 @@ impl App {
                 tokio::spawn(ring.follow(self.status.subscribe(), self.stop.clone()));
             }
             let (uploads, runtime) = (self.uploads.clone(), tokio::runtime::Handle::current());
-            let recorder = Recorder::new(folder, max_bytes, quota_bytes).with_end(move |recording| {
+            let recorder = Recorder::new(folder, max_bytes, quota_bytes).by(self.config.capture.loader());
+            let recorder = recorder.with_end(move |recording| {
                 let (uploads, files) = (uploads.clone(), recording.files.clone());
                 runtime.spawn(async move {
                     if let Err(error) = uploads.adopt(&files).await {

@@ -6,15 +6,16 @@
 //! those that stay miss nothing. While no interface is there, nothing is counted, and the windows say so.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tokio::sync::watch::Sender;
 use tokio_util::sync::CancellationToken;
 
+use super::attacher::{Attacher, ByLoader, Inside as InProcess};
 use super::choice::Choice;
 use super::clock;
 use super::control::{CaptureHandle, Captured, Ended, Orders};
+use super::follow::Refused;
 use super::inside::Inside;
 use super::source::LiveSource;
 use super::watch::Matches;
@@ -25,8 +26,12 @@ use crate::pipeline::mutes::MuteHandle;
 use crate::pipeline::{Delivery, Fanout, Pipeline, PipelineOptions};
 use crate::source::kernel::device::Device;
 use crate::source::kernel::topology::Topology;
-use crate::source::kernel::{AttachOptions, AttachedKernel, Change, KernelOptions, LinkEvents, LiveClock, Memory};
-use crate::source::{EventSettings, FlowSource as _, SourceError};
+use crate::source::kernel::{
+    AttachOptions, Attached, KernelFlows, KernelOptions, LinkEvents, LiveClock, Memory, Pinning, Stop,
+};
+use crate::source::{FlowSource as _, SourceError};
+use nta_common::LedgerSlot;
+use nta_common::limits::MAX_INTERFACES;
 use nta_core::alerting::EarlierAlert;
 use nta_core::domain::{Attachment, IdentityScope, Ledger, Mode, NicCounts, Readings, Resume, Status, Timestamp};
 use nta_core::model::Models;
@@ -36,9 +41,6 @@ use nta_core::window::Seed;
 const DIAGNOSTICS_EVERY: Duration = Duration::from_millis(200);
 /// How often events are taken out of their ring, which holds 4 MiB unless configured otherwise, and links looked after.
 const EVENTS_EVERY: Duration = Duration::from_millis(100);
-/// Wait before attaching is tried again; doubles with each failure.
-const FIRST_WAIT: Duration = Duration::from_secs(1);
-const LONGEST_WAIT: Duration = Duration::from_secs(60);
 
 /// Owns the attachments.
 pub struct Supervisor {
@@ -46,16 +48,17 @@ pub struct Supervisor {
     pub(super) choice: Choice,
     /// What is asked for, and where it is shown what is captured.
     pub(super) orders: Orders,
-    attach: AttachOptions,
-    options: KernelOptions,
-    attached: Option<AttachedKernel>,
-    source: LiveSource,
+    pub(super) attacher: Box<dyn Attacher>,
+    pub(super) attached: Option<Attached>,
+    /// How the attached interfaces lie on one another.
+    pub(super) topology: Topology,
+    pub(super) source: LiveSource,
     pub(super) clock: LiveClock,
     pub(super) found: Matches,
     links: Option<LinkEvents>,
     inside: Inside,
     /// What the attached interfaces had counted themselves when they were attached.
-    attached_at: Vec<(u32, NicCounts)>,
+    pub(super) attached_at: Vec<(u32, NicCounts)>,
     /// The interfaces that are captured, by index.
     pub(super) captured: Vec<(u32, Captured)>,
     /// Captures by request whose time was over.
@@ -63,16 +66,6 @@ pub struct Supervisor {
     /// What interfaces dropped that are captured no more.
     pub(super) dropped: BTreeMap<String, u64>,
     pub(super) refused: Option<Refused>,
-}
-
-/// Attaching failed.
-pub(super) struct Refused {
-    reason: String,
-    /// When it is tried again, unless the interfaces change before, and how long to wait after that.
-    due: Instant,
-    next_wait: Duration,
-    /// The interfaces that were to be attached to.
-    wanted: Vec<(u32, String)>,
 }
 
 /// How windows are cut and judged.
@@ -113,14 +106,18 @@ impl Supervisor {
         patterns: Vec<InterfacePattern>,
         attach: AttachOptions,
         config: &Config,
-        object: Option<PathBuf>,
+        object: Option<Vec<u8>>,
         resume: Option<Resume>,
         stop: &CancellationToken,
     ) -> Result<(Self, CaptureHandle), SourceError> {
         let (map_memory_mib, tunnels) = (config.capture.map_memory_mib, config.capture.tunnel_ports());
-        let events = EventSettings::of(&config.capture, &config.events);
-        let options =
-            KernelOptions { map_memory_mib, tunnels, events, object, stop: stop.clone(), ..KernelOptions::default() };
+        let (events, stop) = (config.event_settings(), stop.clone());
+        let stop = Stop::when(move || stop.is_cancelled());
+        let options = KernelOptions { map_memory_mib, tunnels, events, object, stop, ..KernelOptions::default() };
+        let attacher: Box<dyn Attacher> = match config.capture.loader() {
+            Some(path) if attach.pinning != Pinning::Ignored => Box::new(ByLoader::new(path, attach, options)),
+            _ => Box::new(InProcess { attach, options, attached: None }),
+        };
         let links = LinkEvents::listen();
         if let Err(error) = &links {
             tracing::warn!(%error, "interfaces are looked at once a window: the kernel sends no link events");
@@ -130,9 +127,9 @@ impl Supervisor {
         let mut new = Self {
             choice: Choice::new(patterns),
             orders,
-            attach,
-            options,
+            attacher,
             attached: None,
+            topology: Topology::default(),
             source: LiveSource::new(clock.offset_ns()),
             clock,
             found: Matches::default(),
@@ -156,12 +153,18 @@ impl Supervisor {
 
     /// Whether it goes on with the flows of a run before that was killed.
     pub fn is_resumed(&self) -> bool {
-        self.attached.as_ref().is_some_and(AttachedKernel::is_resumed)
+        self.attached.as_ref().and_then(|attached| attached.pinned.as_ref()).is_some_and(|pinned| pinned.is_resumed)
     }
 
-    /// What is to be stored before the first window, where the maps outlive this process.
+    /// What a start that is killed before its first window leaves to the next one, where the maps outlive this process: nothing of
+    /// them was reported that the run before had not. `None` where the run before was killed, as that is stored.
     pub fn begun(&self) -> Option<Readings> {
-        self.attached.as_ref()?.begun(self.clock.offset_ns())
+        let attached = self.attached.as_ref()?;
+        let pinned = attached.pinned.as_ref().filter(|pinned| !pinned.is_resumed)?;
+        let mut ledger = pinned.base.clone();
+        ledger.resize(MAX_INTERFACES, LedgerSlot::default());
+        let time_ns = pinned.handed_over_ns.unwrap_or(attached.since_ns);
+        Some(Readings { maps: pinned.maps.clone(), time_ns, clock_offset_ns: self.clock.offset_ns(), ledger })
     }
 
     /// Why nothing is counted at the start, if so.
@@ -170,7 +173,7 @@ impl Supervisor {
     }
 
     /// Attaches to what was found, and goes on from where a run before was.
-    fn attach(&mut self, resume: Option<Resume>) -> Result<(), SourceError> {
+    pub(super) fn attach(&mut self, resume: Option<Resume>) -> Result<(), SourceError> {
         let what = if self.found.devices.is_empty() { "nothing is counted yet" } else { "not everything is counted" };
         for reason in &self.found.missing {
             tracing::warn!(reason, "{what}");
@@ -178,26 +181,27 @@ impl Supervisor {
         if self.found.devices.is_empty() {
             return Ok(());
         }
-        let (attached, flows) =
-            AttachedKernel::load_and_attach(&self.found.devices, &self.attach, self.options.clone(), resume)?;
+        let readings = resume.as_ref().map(|resume| &resume.readings);
+        let (attached, handles) = self.attacher.attach(&self.found.devices, readings)?;
+        let flows = KernelFlows::begin(&attached, handles, self.attacher.connections(), resume)?;
         for a in &attached.attachments {
             let (interface, ingress, egress, reason) = (&a.interface, &a.ingress, &a.egress, &a.reason);
             tracing::info!(interface, ingress, egress, count_basis = a.count_basis, reason, "attached");
         }
-        attached.take_over();
         self.source.begin(flows);
+        self.topology = Topology::of(&self.found.devices);
         self.attached = Some(attached);
         self.note_nics();
         Ok(())
     }
 
     /// What each attached interface has counted itself.
-    fn nics(&self) -> Vec<(u32, NicCounts)> {
+    pub(super) fn nics(&self) -> Vec<(u32, NicCounts)> {
         self.attachments().iter().map(|a| (a.index, Device::counts(&a.interface))).collect()
     }
 
     /// Notes where the interfaces' own counters are, of those that were just attached.
-    fn note_nics(&mut self) {
+    pub(super) fn note_nics(&mut self) {
         let known = std::mem::take(&mut self.attached_at);
         let then = |(index, now)| (index, known.iter().find(|(of, _)| *of == index).map_or(now, |(_, then)| *then));
         self.attached_at = self.nics().into_iter().map(then).collect();
@@ -255,8 +259,7 @@ impl Supervisor {
             let now = self.clock.now();
             let end = pipeline.window_end().unwrap_or(now);
             let mut wait = Duration::from_nanos(end.since(now)).min(EVENTS_EVERY);
-            if let Some(attached) = self.attached.as_mut().filter(|attached| attached.has_diagnostics()) {
-                attached.kernel().flush_diagnostics();
+            if self.attacher.flush_diagnostics() {
                 wait = wait.min(DIAGNOSTICS_EVERY);
             }
             let order = self.orders.wait(wait);
@@ -288,7 +291,7 @@ impl Supervisor {
             let interfaces = self.configured();
             tracing::info!(interfaces, "what was asked for about the capture ends here: the next start captures these");
         }
-        let stays = self.attached.as_ref().is_some_and(AttachedKernel::stays);
+        let stays = self.attached.is_some() && self.attacher.stays();
         if let Some(flows) = self.source.flows().filter(|_| stays) {
             flows.leave();
             pipeline.leave();
@@ -296,97 +299,20 @@ impl Supervisor {
         let now = self.clock.now();
         pipeline.finish(now, &mut self.source, output)?;
         let until_ns = now.as_nanos().wrapping_sub(self.clock.offset_ns());
-        match (&self.attached, self.source.flows()) {
-            (Some(attached), Some(flows)) => attached.hand_over(flows, until_ns),
-            _ => Ok(()),
+        match self.source.flows() {
+            Some(flows) => self.attacher.hand_over(flows.last_ledger(), until_ns),
+            None => Ok(()),
         }
-    }
-
-    fn is_due(&self) -> bool {
-        self.refused.as_ref().is_some_and(|refused| Instant::now() >= refused.due)
-    }
-
-    /// Looks at the interfaces, and attaches to others where they are others than before; answers why to some it cannot.
-    pub(super) fn follow(&mut self, pipeline: &mut Pipeline) -> Result<Vec<SourceError>, SourceError> {
-        let watched: Vec<(u32, String)> = self.attachments().iter().map(|a| (a.index, a.interface.clone())).collect();
-        let indices: Vec<u32> = watched.iter().map(|(index, _)| *index).collect();
-        let found = self.found.look(&mut self.choice, &indices);
-        for reason in found.renamed.iter().filter(|reason| !self.found.renamed.contains(reason)) {
-            tracing::warn!(reason, "an interface has another name");
-        }
-        self.found = found;
-        let wanted: Vec<(u32, String)> = self.found.devices.iter().map(|d| (d.index, d.name.clone())).collect();
-        let topology = Topology::of(&self.found.devices);
-        let lies_same = self.attached.as_ref().is_none_or(|attached| *attached.topology() == topology);
-        let is_same = watched.len() == wanted.len() && watched.iter().all(|known| wanted.contains(known)) && lies_same;
-        let mut cannot = Vec::new();
-        if is_same {
-            self.refused = None;
-        } else if self.is_due() || self.refused.as_ref().is_none_or(|refused| refused.wanted != wanted) {
-            cannot = self.change(pipeline, wanted)?;
-        }
-        let nics = self.nics();
-        let since = nics.iter().zip(&self.attached_at).map(|((_, now), (_, then))| now.since(then));
-        pipeline.hold_against(since.collect());
-        let refused = self.refused.iter().map(|refused| refused.reason.clone());
-        pipeline.miss(self.found.missing.iter().cloned().chain(refused).collect());
-        Ok(cannot)
-    }
-
-    /// Attaches to what was found, beside what stays attached.
-    fn change(&mut self, pipeline: &mut Pipeline, wanted: Vec<(u32, String)>) -> Result<Vec<SourceError>, SourceError> {
-        let ledger = self.source.ledger()?;
-        let names = wanted.iter().map(|(_, name)| name.as_str()).collect::<Vec<_>>().join(",");
-        tracing::info!(interfaces = names, "the interfaces have changed");
-        let before: Vec<u32> = self.attachments().iter().map(|attachment| attachment.index).collect();
-        let was_attached = !before.is_empty();
-        let began = self.clock.now();
-        let changed = match (&mut self.attached, self.source.flows()) {
-            (Some(attached), Some(flows)) => {
-                attached.change(&self.found.devices, &self.attach, self.options.clone(), flows)
-            }
-            _ => self.attach(None).map(|()| Change::default()),
-        };
-        let cannot = match changed {
-            Ok(Change { rows, refused, uncounted_ns }) => {
-                self.source.keep(rows);
-                if let Some((from_ns, to_ns)) = uncounted_ns.filter(|_| was_attached) {
-                    pipeline.stop_counting(self.clock.at(from_ns));
-                    pipeline.go_on_counting(self.clock.at(to_ns));
-                }
-                refused
-            }
-            Err(error) => vec![error],
-        };
-        let reason = cannot.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
-        let waited = self.refused.take().map_or(FIRST_WAIT, |refused| refused.next_wait);
-        if !reason.is_empty() {
-            tracing::warn!(reason, again_in_s = waited.as_secs(), "cannot attach yet");
-            let next_wait = (waited * 2).min(LONGEST_WAIT);
-            self.refused = Some(Refused { reason, due: Instant::now() + waited, next_wait, wanted });
-        }
-        if self.attachments().is_empty() {
-            // One that is stopped by request counts until it is detached; one that is gone does not even when it is looked for.
-            let is_there = before.iter().any(|index| Device::name_of(*index).is_some());
-            pipeline.stop_counting(if is_there { self.clock.now() } else { began });
-        } else if let Some(since) = self.counted_since().filter(|_| !was_attached) {
-            pipeline.go_on_counting(since);
-        }
-        self.keep_drops(&pipeline.status().attachments.clone());
-        self.note_nics();
-        self.note_captured(&ledger);
-        self.report(pipeline)?;
-        Ok(cannot)
     }
 
     /// Since when the attached programs count.
     pub(super) fn counted_since(&self) -> Option<Timestamp> {
         let attached = self.attached.as_ref().filter(|attached| !attached.attachments.is_empty());
-        attached.map(|attached| self.clock.at(attached.since_ns()))
+        attached.map(|attached| self.clock.at(attached.since_ns))
     }
 
     /// Reports to the pipeline what is attached.
-    fn report(&mut self, pipeline: &mut Pipeline) -> Result<(), SourceError> {
+    pub(super) fn report(&mut self, pipeline: &mut Pipeline) -> Result<(), SourceError> {
         let attachments = self.attachments().to_vec();
         pipeline.attach(attachments, &self.source.ledger()?);
         pipeline.miss(self.found.missing.clone());

@@ -279,7 +279,7 @@ fn programs() -> Vec<Program> {
     let tunnels = Some(TunnelPorts::default());
     let options = KernelOptions { map_memory_mib: 1, tunnels, bare: u16::MAX, ..KernelOptions::default() };
     let verified = match Kernel::load(&options) {
-        Ok((mut kernel, _flows)) => kernel.verify(),
+        Ok(mut kernel) => kernel.verify(),
         Err(error) => vec![("maps", Err(error))],
     };
     let row = |(name, info): (_, Result<ProgramInfo, SourceError>)| match info {
@@ -329,7 +329,7 @@ fn interfaces(probe: &[String]) -> Vec<Interface> {
 fn attach_once(device: &Device) -> (Option<String>, Option<String>, String) {
     let options = KernelOptions { map_memory_mib: 1, ..KernelOptions::default() };
     match AttachedKernel::load_and_attach(std::slice::from_ref(device), &AttachOptions::default(), options, None) {
-        Ok((attached, _)) => match attached.attachments.first() {
+        Ok(attached) => match attached.attachments.first() {
             Some(a) => (Some(a.ingress.clone()), Some(a.egress.clone()), a.reason.clone()),
             None => (None, None, String::new()),
         },

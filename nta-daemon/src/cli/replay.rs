@@ -24,9 +24,9 @@ use crate::pipeline::progress::Progress;
 use crate::pipeline::{Fanout, Sink};
 use crate::replay::{Hashes, Moment, ReadAhead, Replay, ReplayError, Selection, Speed, States, Summary, analysis_of};
 use crate::sink::metrics::MetricsSink;
+use crate::source::SourceError;
 use crate::source::kernel::KernelOptions;
 use crate::source::replay::{Engine, KernelEngine, PacketFilter, UserEngine};
-use crate::source::{EventSettings, SourceError};
 use crate::store::RunEnd;
 use nta_capture::FrameFilter;
 use nta_core::domain::{Mode, Status};
@@ -219,7 +219,7 @@ fn engine(choice: EngineChoice, paths: &[PathBuf], config: &Config) -> Result<Bo
         several => format!("{} captures", several.len()),
     };
     let capture = &config.capture;
-    let events = EventSettings::of(capture, &config.events);
+    let events = config.event_settings();
     match choice {
         EngineChoice::Kernel => {
             Ok(Box::new(KernelEngine::new(&name, capture.map_memory_mib, capture.tunnel_ports(), events)?))

@@ -11,7 +11,7 @@ use super::settings::Settings;
 use super::{EXIT_USAGE, Tasks, fail};
 use crate::app::{App, Plan, Signals, Task, Work};
 use crate::capture::supervisor::{self, Judging, Supervisor};
-use crate::config::{CaptureConfig, Config, InterfacePattern};
+use crate::config::{CaptureConfig, Config, InterfacePattern, read_regular};
 use crate::descriptors;
 use crate::model_loader;
 use crate::pipeline::{Fanout, Sink};
@@ -19,7 +19,7 @@ use crate::sink::log::AlertLog;
 use crate::sink::metrics::MetricsSink;
 use crate::source::SourceError;
 use crate::source::kernel::device::Device;
-use crate::source::kernel::{AttachOptions, Pinning, check_rights};
+use crate::source::kernel::{AttachOptions, LoaderClient, Pinning, check_rights};
 use crate::store::RunEnd;
 use nta_core::domain::{Mode, ModelState, ModelUse};
 
@@ -77,9 +77,13 @@ pub(super) fn execute(args: Args) -> ExitCode {
     if let Err(error) = check_descriptors() {
         return fail(1, &error);
     }
-    if let Err(error) = check_rights() {
+    if let Err(error) = check_attacher(&config.capture, dry_run) {
         return fail(1, &error);
     }
+    let object = match object.as_deref().map(read_object).transpose() {
+        Ok(object) => object,
+        Err(error) => return fail(EXIT_USAGE, &error),
+    };
     if dry_run {
         if let Some(unused) = settings.unused_by_a_dry_run(std::env::args_os().skip(1)) {
             tracing::warn!("a dry run only attaches: {unused} not tried");
@@ -101,6 +105,21 @@ pub(super) fn execute(args: Args) -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => fail(1, &error),
     }
+}
+
+/// Whether programs can be attached: by the loader where one is configured, else by this process, as in a dry run.
+fn check_attacher(capture: &CaptureConfig, dry_run: bool) -> Result<(), SourceError> {
+    match capture.loader().filter(|_| !dry_run) {
+        Some(path) => LoaderClient::status(&path).map(drop),
+        None => check_rights(),
+    }
+}
+
+/// Ours has a mebibyte and a half.
+const MOST_OBJECT_BYTES: u64 = 64 << 20;
+
+fn read_object(path: &Path) -> Result<Vec<u8>, String> {
+    read_regular(path, MOST_OBJECT_BYTES).map_err(|error| format!("eBPF object {}: {error}", path.display()))
 }
 
 /// Whether this process may open as much as one interface, the maps, the database and a few clients take.
@@ -154,7 +173,7 @@ async fn serve(
     config: &Config,
     patterns: Vec<InterfacePattern>,
     attach: AttachOptions,
-    object: Option<PathBuf>,
+    object: Option<Vec<u8>>,
     settings: &Settings,
 ) -> Result<(), String> {
     // Before anything is attached: whoever asks to end it meanwhile gets it detached.

@@ -5,11 +5,10 @@ use std::path::PathBuf;
 
 use nta_common::TunnelPorts;
 use nta_core::Bounds;
-use serde::{Deserialize, Serialize};
+use nta_loader::can_select;
 
-use super::interface::can_select;
 use super::section::section;
-use super::{InterfacePattern, Refused};
+use super::{Attach, InterfacePattern, Refused, TcxOrder};
 
 /// Fewer MiB hold too few flows to be of use; more than 64 GiB is a typing error rather than a wish.
 const MAP_MEMORY_MIB: Bounds = Bounds::new(1.0, 65_536.0);
@@ -43,6 +42,8 @@ section! {
         pin: bool = false,
         /// Where they are pinned: an absolute path of a folder on a BPF file system.
         pin_path: PathBuf = PathBuf::from("/sys/fs/bpf/nta"),
+        /// Socket of nta-loader, which attaches in the place of a daemon without rights, and pins by its own configuration. Empty: none.
+        loader: PathBuf = PathBuf::new(),
         /// MiB of heads of packets that are kept on disk for each watched interface, the newest: packets of alerts are found in them. 0: none.
         ring: u64 = 0 => RING_MIB,
         /// Bytes of each packet that are kept there.
@@ -52,36 +53,16 @@ section! {
     }
 }
 
-/// The hooks to attach to.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Attach {
-    /// The best that the device and the kernel have: native XDP on a physical NIC, TCX elsewhere.
-    #[default]
-    Auto,
-    /// Native XDP (in the driver) for incoming packets.
-    Xdp,
-    /// Generic XDP (in the stack, any driver) for incoming packets.
-    XdpGeneric,
-    /// TCX for both directions (kernel 6.6 and later).
-    Tcx,
-    /// A clsact filter for both directions (any kernel).
-    Tc,
-}
-
-/// Where our programs stand among others at TCX.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum TcxOrder {
-    /// Before all others: every packet is seen, also those that another program drops.
-    #[default]
-    First,
-    /// After all others: what they drop or redirect is not seen.
-    Last,
-}
-
 impl CaptureConfig {
+    /// The socket of the process that attaches, where that is another one.
+    pub fn loader(&self) -> Option<PathBuf> {
+        (!self.loader.as_os_str().is_empty()).then(|| self.loader.clone())
+    }
+
     pub(super) fn check(&self, refused: &mut Vec<Refused>) {
+        if self.loader().is_some_and(|path| !path.is_absolute()) {
+            refused.push(Refused::new("capture.loader", self.loader.display(), "an absolute path, or empty"));
+        }
         if !self.pin_path.is_absolute() {
             refused.push(Refused::new("capture.pin_path", self.pin_path.display(), "an absolute path"));
         }

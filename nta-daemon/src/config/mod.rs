@@ -16,7 +16,6 @@ mod eve;
 mod events;
 mod file;
 mod fleet;
-mod interface;
 mod ipfix;
 mod jsonl;
 mod model;
@@ -46,18 +45,19 @@ use serde::{Deserialize, Serialize};
 pub use api::{ApiConfig, ApiNameError, HostName, MetricsAccess, Origin};
 pub use archive::ArchiveConfig;
 pub use broker::{Broker, BrokerUrl, Credentials};
-pub use capture::{Attach, CaptureConfig, TcxOrder};
+pub use capture::CaptureConfig;
 pub use collect::CollectConfig;
 pub use database::{DatabaseKind, DatabaseUrl, DatabaseUrlError};
 pub use eve::{EveConfig, EveType, EveUrl};
 pub use events::EventsConfig;
 pub use file::{Places, Usable};
 pub use fleet::FleetConfig;
-pub use interface::{InterfacePattern, InterfacePatternError, selects};
 pub use ipfix::{IpfixConfig, IpfixUrl};
 pub use jsonl::JsonlConfig;
 pub use model::ModelConfig;
 pub use nearest::nearest;
+use nta_loader::EventSettings;
+pub use nta_loader::{Attach, InterfacePattern, InterfacePatternError, TcxOrder, selects};
 pub use problem::{ConfigError, Place, Problem};
 pub use recordings::RecordingsConfig;
 pub use regular::{read_regular, regular_length};
@@ -129,6 +129,17 @@ pub struct Config {
 }
 
 impl Config {
+    /// How packets are sampled and reported.
+    pub const fn event_settings(&self) -> EventSettings {
+        let Self { capture, events, .. } = self;
+        EventSettings {
+            sample: capture.sample,
+            raw_every: events.raw_packets,
+            per_second: [events.dns_per_second, events.arp_per_second, events.raw_per_second, events.nd_per_second],
+            ring_bytes: events.ring_mib << 20,
+        }
+    }
+
     /// Reads a file and checks it; without one, the defaults.
     ///
     /// # Errors

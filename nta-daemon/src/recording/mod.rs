@@ -108,6 +108,8 @@ pub struct Recorder {
     quota_bytes: u64,
     state: Mutex<State>,
     on_end: OnEnd,
+    /// Opens packet sockets, where this process has not the right.
+    loader: Option<PathBuf>,
 }
 
 /// Is called with a recording that has ended.
@@ -149,7 +151,14 @@ struct Shared {
 impl Recorder {
     /// Records into a folder, which is made with the first recording: `max_bytes` at most each, all of them `quota_bytes`.
     pub const fn new(folder: PathBuf, max_bytes: u64, quota_bytes: u64) -> Self {
-        Self { folder, max_bytes, quota_bytes, state: Mutex::new(State::Idle), on_end: OnEnd(None) }
+        Self { folder, max_bytes, quota_bytes, state: Mutex::new(State::Idle), on_end: OnEnd(None), loader: None }
+    }
+
+    /// Has the loader at this path open packet sockets, if there is one.
+    #[must_use]
+    pub fn by(mut self, loader: Option<PathBuf>) -> Self {
+        self.loader = loader;
+        self
     }
 
     /// Calls this with each recording that has ended, however it did, on the thread that recorded.
@@ -190,7 +199,7 @@ impl Recorder {
         })?;
         let max_bytes = request.max_bytes.unwrap_or(self.max_bytes).min(self.max_bytes);
         self.make_room(max_bytes)?;
-        let socket = PacketSocket::open(&device, &program)?;
+        let socket = PacketSocket::open(&device, &program, self.loader.as_deref())?;
         let started = now();
         let name = format!("{}-{}", stamp(started), file_name(&device.name));
         let files = Files::new((self.folder.clone(), name), (link, request.snap_length), max_bytes);

@@ -33,6 +33,8 @@ pub struct Ring {
     folder: PathBuf,
     bytes: u64,
     snap_length: u32,
+    /// Opens packet sockets, where this process has not the right.
+    loader: Option<PathBuf>,
     counts: Arc<RingCounts>,
     running: BTreeMap<String, Running>,
     /// Interfaces of which it was said that they are not seen.
@@ -98,6 +100,7 @@ impl Ring {
             folder,
             bytes,
             snap_length,
+            loader: None,
             counts: Arc::default(),
             running: BTreeMap::new(),
             failing: BTreeSet::new(),
@@ -113,7 +116,8 @@ impl Ring {
             return None;
         }
         let made = Self::new(recordings, config.ring.saturating_mul(1 << 20), config.ring_snaplen);
-        made.inspect_err(|error| tracing::error!(%error, "no packet buffer (capture.ring)")).ok()
+        let made = made.inspect_err(|error| tracing::error!(%error, "no packet buffer (capture.ring)")).ok()?;
+        Some(Self { loader: config.loader(), ..made })
     }
 
     /// Deletes what a buffer of before left: it is switched off.
@@ -217,7 +221,7 @@ impl Ring {
         let failed = |source| RecordError::Folder { path: self.folder.clone(), source };
         let files = Files::new((self.folder.clone(), name), (link, self.snap_length), self.bytes);
         let files = files.after(&prefix).map_err(failed)?;
-        let socket = PacketSocket::open(&device, &program)?;
+        let socket = PacketSocket::open(&device, &program, self.loader.as_deref())?;
         let request = Request {
             interface: interface.to_owned(),
             filter: String::new(),

@@ -5,7 +5,6 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use nta_common::{EventHead, Kind};
 
 use super::dns;
-use crate::config::{CaptureConfig, EventsConfig};
 use nta_core::domain::{ArpPacket, Mac, NeighborMessage, PacketEvent, RawPacket, Timestamp};
 
 /// Ethernet and IPv4, with the lengths of their addresses (RFC 826).
@@ -18,38 +17,6 @@ const ADVERTISEMENT: u8 = 136;
 const OVERRIDE: u8 = 0x20;
 const SOURCE_LINK_LAYER: u8 = 1;
 const TARGET_LINK_LAYER: u8 = 2;
-
-/// How packets are sampled and reported.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct EventSettings {
-    /// Every how many-th packet is accounted; 1 accounts each.
-    pub sample: u32,
-    /// Of how many packets the head of one is reported; 0: of none.
-    pub raw_every: u32,
-    /// Events of each [`Kind`] in a second, of one interface on one CPU.
-    pub per_second: [u32; 4],
-    /// Size of the ring buffer in bytes: a power of two.
-    pub ring_bytes: u32,
-}
-
-impl Default for EventSettings {
-    /// As configured by default.
-    fn default() -> Self {
-        Self::of(&CaptureConfig::default(), &EventsConfig::default())
-    }
-}
-
-impl EventSettings {
-    /// As configured.
-    pub const fn of(capture: &CaptureConfig, events: &EventsConfig) -> Self {
-        Self {
-            sample: capture.sample,
-            raw_every: events.raw_packets,
-            per_second: [events.dns_per_second, events.arp_per_second, events.raw_per_second, events.nd_per_second],
-            ring_bytes: events.ring_mib << 20,
-        }
-    }
-}
 
 /// The event of these bytes; `None` for a kind that is not known. `offset_ns` turns its time into Unix time.
 pub(super) fn decode(head: &EventHead, data: &[u8], offset_ns: u64) -> Option<PacketEvent> {

@@ -20,7 +20,6 @@ use crate::pipeline::{Fanout, PipelineEvent, Sink};
 use crate::replay::{ReadAhead, Replay, ReplayError, Selection, Speed, Summary, key_of_upload};
 use crate::report::capture::{CaptureReport, Collector, FrameLook, Read, build};
 use crate::sink::store::StoreOutput;
-use crate::source::EventSettings;
 use crate::source::kernel::KernelOptions;
 use crate::source::replay::{Engine as _, UserEngine};
 use crate::store::{Found, Run, RunEnd, StoreError, StoreWriter, UploadTotals, sensor_of_capture};
@@ -185,7 +184,7 @@ fn replay(
 ) -> Result<Summary, ReplayError> {
     let config = &inner.settings;
     let limits = KernelOptions { map_memory_mib: config.capture.map_memory_mib, ..KernelOptions::default() };
-    let events = EventSettings::of(&config.capture, &config.events);
+    let events = config.event_settings();
     let mut engine = UserEngine::new(capture.name(), limits.max_flows(), config.capture.tunnel_ports(), events);
     let status =
         Status { mode: Mode::Replay, engine: engine.name().to_owned(), started: clock::now(), ..Status::default() };

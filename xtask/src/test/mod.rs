@@ -143,8 +143,11 @@ fn kernel(extent: Extent) -> Result<Group> {
 fn runner(name: &str, args: &[&str], variables: &[(&str, &str)]) -> Result<Group> {
     // The tests start the daemon's binary, which a test build of a library alone would not make. By the whole workspace, here
     // and wherever tests build: a package alone takes other features of the crates below it, which builds them once more.
-    process::run(process::cargo(["build", "--workspace", "--bin", "nta-daemon"]).args(setup::daemon_features()))
-        .context("the daemon does not build")?;
+    process::run(
+        process::cargo(["build", "--workspace", "--bin", "nta-daemon", "--bin", "nta-loader"])
+            .args(setup::daemon_features()),
+    )
+    .context("the daemon does not build")?;
     let group = Group::new(name);
     match host::find_program("cargo-nextest") {
         Some(_) => nextest::run(group, args, variables),

@@ -1,7 +1,8 @@
 //! The ring buffer of events.
 
-use aya::maps::{MapData, RingBuf};
+use aya::maps::{Map, MapData, RingBuf};
 use nta_common::EventHead;
+use nta_loader::Handles;
 
 use crate::source::SourceError;
 use crate::source::event::decode;
@@ -14,9 +15,10 @@ pub(super) struct EventRing {
 }
 
 impl EventRing {
-    pub(super) fn take(ebpf: &mut aya::Ebpf, bytes: u32) -> Result<Self, SourceError> {
-        let map = ebpf.take_map("EVENTS").ok_or(SourceError::Missing("map EVENTS"))?;
-        Ok(Self { ring: RingBuf::try_from(map).map_err(|e| super::maps::map_error("EVENTS", e))?, bytes })
+    pub(super) fn take(handles: &mut Handles) -> Result<Self, SourceError> {
+        let (map, bytes) = handles.take_map("EVENTS")?;
+        let ring = RingBuf::try_from(Map::RingBuf(map)).map_err(|e| super::maps::map_error("EVENTS", e))?;
+        Ok(Self { ring, bytes })
     }
 
     /// Reports what is in the ring; what comes meanwhile may be left to the next call, so that it ends under any load.

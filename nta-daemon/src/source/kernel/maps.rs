@@ -8,11 +8,11 @@ use aya::maps::{Map, MapData, PerCpuArray};
 use nta_common::flow::Counts;
 use nta_common::limits::MAX_OVERFLOWS;
 use nta_common::{CpuSlot, FlowKey4, FlowKey6, FlowStats, LedgerSlot, OverflowKey, Volume};
+use nta_loader::elements::{delete, lookup, lookup_and_delete};
+use nta_loader::{Assigned, Attached, Handles, Pinned, monotonic_ns};
 
-use super::clock::monotonic_ns;
-use super::elements::{delete, lookup, lookup_and_delete};
 use super::events::EventRing;
-use super::nat::Translations;
+use super::nat::{ConnectionTable, Translations};
 use super::nested::NestedMap;
 use super::read::MapReader;
 use super::tracker::Tracker;
@@ -72,23 +72,21 @@ struct FlowMap<K> {
 }
 
 impl KernelFlows {
-    pub(super) fn take(
-        ebpf: &mut aya::Ebpf,
-        max_entries: [u32; 2],
-        slots: Vec<String>,
-        ring_bytes: u32,
-    ) -> Result<Self, SourceError> {
-        let ledger = ebpf.take_map("LEDGER").ok_or(SourceError::Missing("map LEDGER"))?;
-        let Some(Map::HashMap(overflow)) = ebpf.take_map("OVERFLOW") else {
-            return Err(SourceError::Missing("map OVERFLOW"));
-        };
-        Ok(Self {
-            overflow,
+    /// Reads these maps, whose ledger has interfaces of these names by place; `connections` is the kernel's table of connections,
+    /// where translated ones are joined.
+    ///
+    /// # Errors
+    /// When one is missing, or this process may not read it.
+    pub fn take(mut handles: Handles, slots: Vec<String>, connections: ConnectionTable) -> Result<Self, SourceError> {
+        let (ledger, _places) = handles.take_map("LEDGER")?;
+        let nested = if handles.has("NESTED") { Some(NestedMap::take(&mut handles)?) } else { None };
+        let mut flows = Self {
+            overflow: handles.take_map("OVERFLOW")?.0,
             overflow_reader: MapReader::new(),
             overflow_last: HashMap::new(),
-            v4: FlowMap::take(ebpf, "FLOWS4", max_entries[0])?,
-            v6: FlowMap::take(ebpf, "FLOWS6", max_entries[1])?,
-            ledger: PerCpuArray::try_from(ledger).map_err(|e| map_error("LEDGER", e))?,
+            v4: FlowMap::take(&mut handles, "FLOWS4")?,
+            v6: FlowMap::take(&mut handles, "FLOWS6")?,
+            ledger: PerCpuArray::try_from(Map::PerCpuArray(ledger)).map_err(|e| map_error("LEDGER", e))?,
             base: Vec::new(),
             read: Vec::new(),
             leaving: false,
@@ -96,49 +94,55 @@ impl KernelFlows {
             resumed_ns: None,
             gone: Vec::new(),
             read_ns: 0,
-            events: EventRing::take(ebpf, ring_bytes)?,
+            events: EventRing::take(&mut handles)?,
             slots,
             tracker: Tracker::default(),
             translations: None,
-            nested: None,
+            nested,
             superseded: Vec::new(),
             ids: IdentityScope::default(),
             clock_offset_ns: 0,
-        })
+        };
+        if handles.has("NAT4") {
+            flows.join_translated(handles, connections)?;
+        }
+        Ok(flows)
     }
 
-    /// Goes on with pinned maps of an earlier daemon, whose ledger held this at its last window.
-    pub(super) fn go_on_from(&mut self, maps: String, base: &[LedgerSlot]) {
-        self.pinned = Some(maps);
-        self.base = base.to_vec();
-    }
-
-    /// Goes on from what an earlier daemon reported of these maps.
-    pub(super) fn resume(&mut self, resume: Resume) {
-        self.resumed_ns = Some(resume.readings.time_ns);
-        self.tracker.resume(resume.flows, resume.readings.clock_offset_ns);
-    }
-
-    /// An earlier daemon has reported what these maps held until then, by the kernel's clock: in a database of its own, maybe.
-    pub(super) fn reported_until(&mut self, time_ns: u64) {
-        self.resumed_ns = self.resumed_ns.max(Some(time_ns));
-    }
-
-    /// Gives a place in the ledger to an interface of this name; returns what was counted there for another one until now.
+    /// Reads the maps of what was attached, and goes on with what a run before left in them.
     ///
     /// # Errors
-    /// When the ledger cannot be read.
-    pub(super) fn assign(&mut self, slot: usize, name: &str) -> Result<Option<Interface>, SourceError> {
-        let held = self.count(slot)?;
+    /// When one is missing, or this process may not read it.
+    pub fn begin(
+        attached: &Attached,
+        handles: Handles,
+        connections: ConnectionTable,
+        resume: Option<Resume>,
+    ) -> Result<Self, SourceError> {
+        let mut flows = Self::take(handles, attached.slots.clone(), connections)?;
+        if let Some(Pinned { maps, base, handed_over_ns, .. }) = &attached.pinned {
+            flows.pinned = Some(maps.clone());
+            flows.base.clone_from(base);
+            if let Some(resume) = resume.filter(|resume| resume.readings.maps == *maps) {
+                flows.resumed_ns = Some(resume.readings.time_ns);
+                flows.tracker.resume(resume.flows, resume.readings.clock_offset_ns);
+            }
+            flows.resumed_ns = flows.resumed_ns.max(*handed_over_ns);
+        }
+        Ok(flows)
+    }
+
+    /// Gives a place in the ledger to another interface; returns what was counted there for the one before.
+    pub fn assign(&mut self, Assigned { slot, name, held }: Assigned) -> Option<Interface> {
         if self.slots.len() <= slot {
             self.slots.resize(slot + 1, String::new());
         }
         if self.base.len() <= slot {
             self.base.resize(slot + 1, LedgerSlot::default());
         }
-        let before = std::mem::replace(&mut self.slots[slot], name.to_owned());
+        let before = std::mem::replace(&mut self.slots[slot], name);
         let base = std::mem::replace(&mut self.base[slot], held);
-        Ok((!before.is_empty()).then(|| Interface { name: before, counts: difference(&held, &base) }))
+        (!before.is_empty()).then(|| Interface { name: before, counts: difference(&held, &base) })
     }
 
     /// What a place in the ledger holds.
@@ -151,29 +155,21 @@ impl KernelFlows {
         Ok(counts)
     }
 
-    /// Flows of translated connections carry both names.
-    pub(super) fn join_translated(&mut self, translations: Translations) {
-        self.translations = Some(translations);
-    }
-
-    /// Learns the translated connections that are there already, so that both halves of each are one flow from its next packet on.
-    pub(super) fn learn_translated(&mut self, tick: Option<u64>) {
-        let Some((translations, tick)) = self.translations.as_mut().zip(tick) else { return };
-        match translations.learn(tick) {
-            Ok(learned) => {
-                learned.tell();
-                self.tracker.older(learned.began, monotonic_ns());
-            }
+    /// Flows of translated connections carry both names from now on.
+    ///
+    /// # Errors
+    /// When a map is missing, or this process may not read it.
+    pub fn join_translated(&mut self, mut handles: Handles, connections: ConnectionTable) -> Result<(), SourceError> {
+        let mut translations = Translations::take(&mut handles, connections)?;
+        match translations.began() {
+            Ok(began) => self.tracker.older(began, monotonic_ns()),
             Err(error) => {
-                let consequence = "connections that began before are two flows until their packets tell";
+                let consequence = "who began connections of before is guessed from their packets";
                 tracing::warn!(%error, consequence, "the table of connections cannot be read");
             }
         }
-    }
-
-    /// Flows within tunnels say in which.
-    pub(super) fn nest(&mut self, nested: NestedMap) {
-        self.nested = Some(nested);
+        self.translations = Some(translations);
+        Ok(())
     }
 
     /// Since when, by the kernel's clock, nobody has reported what is counted: an earlier daemon's last window.
@@ -187,7 +183,7 @@ impl KernelFlows {
     }
 
     /// What the ledger held, by slot, at the last reading.
-    pub(super) fn last_ledger(&self) -> &[LedgerSlot] {
+    pub fn last_ledger(&self) -> &[LedgerSlot] {
         &self.read
     }
 
@@ -202,8 +198,8 @@ impl KernelFlows {
 }
 
 impl<K: aya::Pod + Send> FlowMap<K> {
-    fn take(ebpf: &mut aya::Ebpf, name: &'static str, max_entries: u32) -> Result<Self, SourceError> {
-        let Some(Map::HashMap(map)) = ebpf.take_map(name) else { return Err(SourceError::Missing(name)) };
+    fn take(handles: &mut Handles, name: &'static str) -> Result<Self, SourceError> {
+        let (map, max_entries) = handles.take_map(name)?;
         Ok(Self { name, map, max_entries, reader: MapReader::new(), entries: 0 })
     }
 
@@ -246,12 +242,6 @@ impl<K: aya::Pod + Send> FlowMap<K> {
 
 pub(super) fn map_error(name: &'static str, error: aya::maps::MapError) -> SourceError {
     SourceError::Map { name, source: io::Error::other(error) }
-}
-
-/// Bytes that one flow takes in the kernel: IPv4, IPv6.
-pub(super) const fn flow_bytes() -> [u64; 2] {
-    let value = size_of::<FlowStats>() as u64 + ENTRY_OVERHEAD;
-    [size_of::<FlowKey4>() as u64 + value, size_of::<FlowKey6>() as u64 + value]
 }
 
 impl FlowSource for KernelFlows {

@@ -2,18 +2,19 @@
 
 use std::collections::{HashMap, HashSet};
 use std::hash::BuildHasher;
-use std::os::fd::AsFd as _;
+use std::io;
+use std::os::fd::{AsFd as _, OwnedFd};
 
 use aya::Pod;
-use aya::maps::{Map, MapData};
+use aya::maps::MapData;
 use nta_common::held::Asked;
 use nta_common::nat::{Key, Translated, Tuple, translation};
-use nta_common::{Conntrack, FlowKey4, FlowKey6};
+use nta_common::{FlowKey4, FlowKey6};
+use nta_loader::elements::{delete, lookup};
+use nta_loader::older::{self, Connection};
+use nta_loader::{Handles, monotonic_ns};
 
-use super::clock::monotonic_ns;
-use super::elements::{delete, lookup, update};
 use super::held::Connections;
-use super::older::{Connection, connections};
 use super::read::MapReader;
 use crate::source::SourceError;
 use nta_core::domain::{FlowKey, MapFill, Names, Translation};
@@ -24,6 +25,9 @@ const ENTRY_OVERHEAD: u64 = 48;
 /// How often the kernel's table is read for those of which nobody has seen where it keeps them.
 const TABLE_EVERY_NS: u64 = 30_000_000_000;
 
+/// Asks the kernel for its table of connections, or has it asked.
+pub type ConnectionTable = Box<dyn Fn() -> io::Result<OwnedFd> + Send>;
+
 /// Both maps.
 pub(super) struct Translations {
     v4: NatMap<FlowKey4>,
@@ -33,7 +37,9 @@ pub(super) struct Translations {
     newest: u64,
     /// The tick of the last reading.
     read_tick: u64,
-    /// When the kernel's table was read last.
+    /// Where the kernel's table comes from.
+    table: ConnectionTable,
+    /// When it was read last.
     table_ns: u64,
 }
 
@@ -54,37 +60,6 @@ struct NatMap<K> {
 /// Entries that lead back of which is looked in one reading whether their connection is still there.
 const BACKWARD_AT_ONCE: usize = 4096;
 
-/// What came of reading the kernel's table.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Learned {
-    /// Connections whose names were new.
-    pub(super) new: u64,
-    /// Connections that found no room.
-    pub(super) no_room: u64,
-    /// Which end began the connections that are there, translated or not, as many as there is room for: they are older than their
-    /// flows, whose first packet may be an answer.
-    pub(super) began: HashMap<FlowKey, usize>,
-}
-
-impl Learned {
-    /// Says in the log what is known, and what is not.
-    pub(super) fn tell(&self) {
-        let (connections, no_room) = (self.new, self.no_room);
-        match self {
-            Self { no_room: 0, new: 0, .. } => {}
-            Self { no_room: 0, .. } => {
-                tracing::info!(connections, "translated connections that began before are known");
-            }
-            Self { .. } => tracing::warn!(
-                connections,
-                no_room,
-                consequence = "the others are two flows until their packets tell; see capture.map_memory_mib",
-                "not all translated connections that began before are known"
-            ),
-        }
-    }
-}
-
 /// One reading: what it goes by, and what it finds.
 struct Reading<'a, S> {
     connections: &'a mut Connections,
@@ -100,35 +75,26 @@ struct Reading<'a, S> {
 }
 
 impl Translations {
-    pub(super) fn take(ebpf: &mut aya::Ebpf, max_entries: [u32; 2], conntrack: Conntrack) -> Result<Self, SourceError> {
-        let (v4, v6) = (NatMap::take(ebpf, "NAT4", max_entries[0])?, NatMap::take(ebpf, "NAT6", max_entries[1])?);
-        let connections = Connections::load(conntrack)?;
-        Ok(Self { v4, v6, connections, newest: 0, read_tick: 0, table_ns: monotonic_ns() })
+    pub(super) fn take(handles: &mut Handles, table: ConnectionTable) -> Result<Self, SourceError> {
+        let (v4, v6) = (NatMap::take(handles, "NAT4")?, NatMap::take(handles, "NAT6")?);
+        let connections = Connections::take(handles)?;
+        Ok(Self { v4, v6, connections, newest: 0, read_tick: 0, table, table_ns: monotonic_ns() })
     }
 
-    /// Learns the names of the connections that the kernel has now, at this tick of its clock. As many as there is room for: one more
-    /// would push another out.
-    pub(super) fn learn(&mut self, tick: u64) -> std::io::Result<Learned> {
-        let (mut learned, mut seen) = (Learned::default(), [0; 2]);
-        let mut failed = Ok(());
+    /// Which end began the connections that the kernel has now, translated or not, as many as there is room for: they are older
+    /// than their flows, whose first packet may be an answer.
+    pub(super) fn began(&mut self) -> io::Result<HashMap<FlowKey, usize>> {
         self.table_ns = monotonic_ns();
         let most = self.v4.max_entries as usize + self.v6.max_entries as usize;
-        connections(|connection, is_translated| {
-            if learned.began.len() < most {
-                learned.began.extend(match &connection {
-                    Connection::V4([first, _]) => began(first, FlowKey::V4),
-                    Connection::V6([first, _]) => began(first, FlowKey::V6),
-                });
-            }
-            let one = match &connection {
-                _ if !is_translated => Ok(()),
-                Connection::V4(names) => self.v4.learn(names, tick, &mut seen[0], &mut learned),
-                Connection::V6(names) => self.v6.learn(names, tick, &mut seen[1], &mut learned),
-            };
-            failed = one;
-            failed.is_ok()
+        let mut all = HashMap::new();
+        older::read(&(self.table)()?, |connection, _| {
+            all.extend(match &connection {
+                Connection::V4([first, _]) => began(first, FlowKey::V4),
+                Connection::V6([first, _]) => began(first, FlowKey::V6),
+            });
+            all.len() < most
         })?;
-        failed.map(|()| learned)
+        Ok(all)
     }
 
     /// The names of all translated connections, by the key under which they are counted; those whose connection is over, and that
@@ -159,7 +125,7 @@ impl Translations {
         self.table_ns = now;
         let most = u64::from(self.v4.max_entries) + u64::from(self.v6.max_entries);
         let (mut table, mut is_whole) = (HashSet::new(), true);
-        let read = connections(|connection, is_translated| {
+        let visit = |connection: Connection, is_translated: bool| {
             let answers = match &connection {
                 _ if !is_translated => None,
                 Connection::V4([first, answer]) => translation(first, answer).map(|(key, _)| FlowKey::V4(key)),
@@ -168,7 +134,8 @@ impl Translations {
             is_whole = (table.len() as u64) < most;
             table.extend(answers);
             is_whole
-        });
+        };
+        let read = (self.table)().and_then(|socket| older::read(&socket, visit));
         if let Err(error) = &read {
             tracing::debug!(%error, "the table of connections cannot be read again");
         }
@@ -242,44 +209,10 @@ impl<K: Pod + Send> NatMap<K>
 where
     Translated<K>: Pod + Send,
 {
-    fn take(ebpf: &mut aya::Ebpf, name: &'static str, max_entries: u32) -> Result<Self, SourceError> {
-        let Some(Map::LruHashMap(map)) = ebpf.take_map(name) else { return Err(SourceError::Missing(name)) };
+    fn take(handles: &mut Handles, name: &'static str) -> Result<Self, SourceError> {
+        let (map, max_entries) = handles.take_map(name)?;
         let (reader, backward) = (MapReader::new(), Vec::new());
         Ok(Self { name, map, max_entries, reader, entries: 0, unknown: 0, backward, backward_at: 0 })
-    }
-
-    /// Learns the names of a connection, where they are new and there is room.
-    fn learn(
-        &self,
-        [first, answer]: &[Tuple<K::Address>; 2],
-        tick: u64,
-        seen: &mut u32,
-        learned: &mut Learned,
-    ) -> std::io::Result<()>
-    where
-        K: Key,
-    {
-        let Some((answers, translated)) = translation::<K>(first, answer) else { return Ok(()) };
-        let called = (first.destination, first.destination_port);
-        let is_forwarded = first.proto != K::ICMP.0 && called != (answer.source, answer.source_port);
-        let takes = 1 + u32::from(is_forwarded);
-        if *seen + takes > self.max_entries {
-            learned.no_room += 1;
-            return Ok(());
-        }
-        *seen += takes;
-        let fd = self.map.fd().as_fd();
-        if is_forwarded {
-            let (mut first, mut back) = (answers, translated.learned_at(tick));
-            back.turn_round(&mut first);
-            update(fd, &first, &back)?;
-        }
-        if lookup(fd, &answers)?.is_some_and(|known: Translated<K>| known.agrees(&translated) && !known.is_over()) {
-            return Ok(());
-        }
-        update(fd, &answers, &translated.learned_at(tick))?;
-        learned.new += 1;
-        Ok(())
     }
 
     fn read<S: BuildHasher>(&mut self, key: fn(K) -> FlowKey, reading: &mut Reading<'_, S>) -> Result<(), SourceError>
@@ -330,7 +263,7 @@ where
     }
 
     /// Removes what leads back to connections that are there no more, or have another name now.
-    fn forget_backward(&mut self) -> std::io::Result<()>
+    fn forget_backward(&mut self) -> io::Result<()>
     where
         K: Key,
     {

@@ -2,10 +2,11 @@
 
 use std::os::fd::AsFd as _;
 
-use aya::maps::{Map, MapData};
+use aya::maps::MapData;
 use nta_common::tunnel::{Inner, Outer};
+use nta_loader::Handles;
+use nta_loader::elements::delete;
 
-use super::elements::delete;
 use super::read::MapReader;
 use crate::source::SourceError;
 use nta_core::domain::{FlowKey, MapFill};
@@ -23,8 +24,8 @@ pub(super) struct NestedMap {
 }
 
 impl NestedMap {
-    pub(super) fn take(ebpf: &mut aya::Ebpf, max_entries: u32) -> Result<Self, SourceError> {
-        let Some(Map::LruHashMap(map)) = ebpf.take_map(NAME) else { return Err(SourceError::Missing(NAME)) };
+    pub(super) fn take(handles: &mut Handles) -> Result<Self, SourceError> {
+        let (map, max_entries) = handles.take_map(NAME)?;
         Ok(Self { map, max_entries, reader: MapReader::new(), entries: 0 })
     }
 

@@ -1,26 +1,18 @@
-//! A packet socket with a ring that the kernel writes frames into (`AF_PACKET`, `TPACKET_V3`; packet(7)): what a recording reads.
-//!
-//! The filter is attached and the ring mapped before the socket is bound: no frame comes that was not asked for. The kernel takes
-//! a VLAN tag out of a frame's bytes; it is put back here.
+//! The ring of a packet socket that the kernel writes frames into: what a recording reads. The kernel takes a VLAN tag out of a
+//! frame's bytes; it is put back here.
 
 use std::io;
-use std::os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd};
+use std::os::fd::{AsRawFd as _, OwnedFd};
+use std::path::Path;
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use nta_capture::LinkType;
-
-use super::device::Device;
-
-/// Bytes of a block of the ring: the longest frame that segmentation leaves to the NIC fits in many times.
-const BLOCK_BYTES: usize = 1 << 20;
-/// Blocks of the ring: at 10 Gbit/s a hundredth of a second.
-const BLOCKS: usize = 16;
-/// The frames' alignment; with `TPACKET_V3` a frame takes as many as it needs.
-const FRAME_BYTES: usize = 1 << 11;
-/// After so many milliseconds a block that is not full is handed out.
-const RETIRE_MS: u32 = 100;
+use nta_loader::LoaderClient;
+use nta_loader::device::Device;
+pub use nta_loader::packet_socket::PacketSocketError;
+use nta_loader::packet_socket::{self, BLOCK_BYTES, BLOCKS};
 
 /// Offsets in `struct tpacket_block_desc`.
 const BLOCK_STATUS: usize = 8;
@@ -40,7 +32,6 @@ const VLAN_TPID: usize = 36;
 const TP_STATUS_USER: u32 = 1;
 const TP_STATUS_VLAN_VALID: u32 = 1 << 4;
 const TP_STATUS_VLAN_TPID_VALID: u32 = 1 << 6;
-const PACKET_IGNORE_OUTGOING: libc::c_int = 23;
 /// Types of interfaces (`ARPHRD_`) whose frames begin with an Ethernet header.
 const WITH_ETHERNET: [u32; 2] = [1, 772];
 /// And those whose frames begin with the IP header: tun, WireGuard, raw IP.
@@ -69,30 +60,6 @@ pub struct PacketSocket {
     drops: u64,
 }
 
-/// Why there is no socket.
-#[derive(Debug, thiserror::Error)]
-pub enum PacketSocketError {
-    /// The frames of the interface begin with neither an Ethernet header nor an IP header.
-    #[error("{interface} has frames of another kind (ARPHRD {kind}) than Ethernet or IP")]
-    LinkType {
-        /// Its name.
-        interface: String,
-        /// Its type.
-        kind: u32,
-    },
-    /// The right is missing.
-    #[error("packets cannot be recorded: CAP_NET_RAW is missing")]
-    Right,
-    /// The kernel refused.
-    #[error("{step}: {source}")]
-    Refused {
-        /// What was tried.
-        step: &'static str,
-        /// Why not.
-        source: io::Error,
-    },
-}
-
 /// What the frames of an interface begin with.
 ///
 /// # Errors
@@ -111,36 +78,22 @@ pub fn link_type(device: &Device) -> Result<LinkType, PacketSocketError> {
 }
 
 impl PacketSocket {
-    /// Opens a socket for the frames of an interface that the filter takes.
+    /// Opens a socket for the frames of an interface that the filter takes, or has the loader at this path open it.
     ///
     /// # Errors
-    /// Without `CAP_NET_RAW`; or what the kernel refuses.
-    pub fn open(device: &Device, filter: &[libc::sock_filter]) -> Result<Self, PacketSocketError> {
-        // SAFETY: plain numbers.
-        let socket = unsafe { libc::socket(libc::AF_PACKET, libc::SOCK_RAW | libc::SOCK_CLOEXEC, 0) };
-        if socket < 0 {
-            let source = io::Error::last_os_error();
-            return Err(match source.raw_os_error() {
-                Some(libc::EPERM) => PacketSocketError::Right,
-                _ => PacketSocketError::Refused { step: "opening a packet socket", source },
-            });
-        }
-        // SAFETY: it was just opened and belongs to nobody else.
-        let socket = unsafe { OwnedFd::from_raw_fd(socket) };
-        let refused = |step| move |source| PacketSocketError::Refused { step, source };
-        let version = libc::tpacket_versions::TPACKET_V3 as libc::c_int;
-        set(&socket, libc::SOL_PACKET, libc::PACKET_VERSION, &version).map_err(refused("TPACKET_V3"))?;
-        let program = libc::sock_fprog {
-            len: u16::try_from(filter.len()).unwrap_or(u16::MAX),
-            filter: filter.as_ptr().cast_mut(),
+    /// Without `CAP_NET_RAW`; or what the kernel or the loader refuses.
+    pub fn open(
+        device: &Device,
+        filter: &[libc::sock_filter],
+        loader: Option<&Path>,
+    ) -> Result<Self, PacketSocketError> {
+        let socket = match loader {
+            Some(path) => LoaderClient::packet_socket(path, device, filter)?,
+            None => packet_socket::open(device, filter)?,
         };
-        set(&socket, libc::SOL_SOCKET, libc::SO_ATTACH_FILTER, &program).map_err(refused("attaching the filter"))?;
-        if device.name == "lo" {
-            // Each of its frames passes twice; a kernel before 4.20 shows both.
-            let _ = set(&socket, libc::SOL_PACKET, PACKET_IGNORE_OUTGOING, &1);
-        }
-        let ring = Ring::new(&socket).map_err(refused("a ring for packets"))?;
-        bind(&socket, device.index).map_err(refused("binding to the interface"))?;
+        let ring = Ring::of(&socket);
+        let ring =
+            ring.map_err(|source| PacketSocketError::Refused { step: "mapping the ring for packets", source })?;
         Ok(Self { socket, ring, next: 0, drops: 0 })
     }
 
@@ -195,23 +148,6 @@ impl PacketSocket {
     }
 }
 
-fn bind(socket: &OwnedFd, index: u32) -> io::Result<()> {
-    // SAFETY: all of it may be 0.
-    let mut address: libc::sockaddr_ll = unsafe { std::mem::zeroed() };
-    address.sll_family = libc::AF_PACKET as u16;
-    address.sll_protocol = (libc::ETH_P_ALL as u16).to_be();
-    address.sll_ifindex = libc::c_int::try_from(index).unwrap_or_default();
-    let length = size_of::<libc::sockaddr_ll>() as libc::socklen_t;
-    // SAFETY: an address of this length.
-    check(unsafe { libc::bind(socket.as_raw_fd(), (&raw const address).cast(), length) })
-}
-
-fn set<T>(socket: &OwnedFd, level: libc::c_int, name: libc::c_int, value: &T) -> io::Result<()> {
-    let length = size_of::<T>() as libc::socklen_t;
-    // SAFETY: a value of this length, which the kernel copies.
-    check(unsafe { libc::setsockopt(socket.as_raw_fd(), level, name, std::ptr::from_ref(value).cast(), length) })
-}
-
 fn get<T: Default>(socket: &OwnedFd, level: libc::c_int, name: libc::c_int) -> io::Result<T> {
     let (mut value, mut length) = (T::default(), size_of::<T>() as libc::socklen_t);
     let place = (&raw mut value).cast();
@@ -232,17 +168,7 @@ struct Ring(NonNull<u8>);
 unsafe impl Send for Ring {}
 
 impl Ring {
-    fn new(socket: &OwnedFd) -> io::Result<Self> {
-        let request = libc::tpacket_req3 {
-            tp_block_size: BLOCK_BYTES as u32,
-            tp_block_nr: BLOCKS as u32,
-            tp_frame_size: FRAME_BYTES as u32,
-            tp_frame_nr: (BLOCK_BYTES * BLOCKS / FRAME_BYTES) as u32,
-            tp_retire_blk_tov: RETIRE_MS,
-            tp_sizeof_priv: 0,
-            tp_feature_req_word: 0,
-        };
-        set(socket, libc::SOL_PACKET, libc::PACKET_RX_RING, &request)?;
+    fn of(socket: &OwnedFd) -> io::Result<Self> {
         let protection = libc::PROT_READ | libc::PROT_WRITE;
         // SAFETY: a new mapping of the whole ring, at a place that the kernel chooses.
         let memory = unsafe {

@@ -11,7 +11,7 @@ use std::thread;
 
 use aya::Pod;
 
-use super::elements::{lookup, lookup_batch, next_key};
+use nta_loader::elements::{lookup, lookup_batch, next_key};
 
 /// Entries asked for at once, to begin with: three batches fit the caches of a core.
 const FIRST_BATCH: usize = 512;

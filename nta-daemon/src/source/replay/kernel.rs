@@ -81,7 +81,11 @@ impl KernelEngine {
     }
 
     fn load(options: &KernelOptions) -> Result<Self, SourceError> {
-        let (mut kernel, flows) = Kernel::load(options)?;
+        let mut kernel = Kernel::load(options)?;
+        let name = options.replay_name.iter().cloned().collect();
+        // A replay joins no connections of this machine.
+        let none = || Err(std::io::ErrorKind::Unsupported.into());
+        let flows = KernelFlows::take(kernel.handles()?, name, Box::new(none))?;
         kernel.xdp(PROGRAM)?;
         let buffer = Vec::with_capacity(ReplayMeta::SIZE + MAX_HEADER_BYTES);
         Ok(Self { kernel, flows, buffer, pinned: Pinned::here() })

@@ -52,7 +52,7 @@ pub fn selects(patterns: &[InterfacePattern], name: &str) -> bool {
 }
 
 /// Whether these patterns leave any name to select. Names that they match are tried, so that all need not be known.
-pub(super) fn can_select(patterns: &[InterfacePattern]) -> bool {
+pub fn can_select(patterns: &[InterfacePattern]) -> bool {
     const STARS: [&str; 6] = ["", "q", "0", "j7", "zz9", "4x-k"];
     let any = [InterfacePattern { text: "*".to_owned() }];
     let mut wanted: Vec<&InterfacePattern> = patterns.iter().filter(|pattern| !pattern.is_exclusion()).collect();

@@ -6,17 +6,17 @@ use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd};
 use aya::Ebpf;
 use aya::maps::{Map, MapData};
 
-use crate::source::SourceError;
+use crate::SourceError;
 
 /// Maps in which something is kept between packets.
 const SHARED: [&str; 9] = ["FLOWS4", "FLOWS6", "NAT4", "NAT6", "NESTED", "OVERFLOW", "FRAGMENTS", "LEDGER", "EVENTS"];
 
 /// The maps of loaded programs.
-pub(super) struct SharedMaps(Vec<(&'static str, OwnedFd)>);
+pub(crate) struct SharedMaps(Vec<(&'static str, OwnedFd)>);
 
 impl SharedMaps {
     /// The maps of an object, before they are taken out of it.
-    pub(super) fn of(ebpf: &Ebpf) -> Result<Self, SourceError> {
+    pub(crate) fn of(ebpf: &Ebpf) -> Result<Self, SourceError> {
         let own = |name: &'static str| {
             let fd = fd_of(ebpf.map(name)).ok_or(SourceError::Missing(name))?;
             Ok((name, fd.try_clone_to_owned().map_err(|source| SourceError::Map { name, source })?))
@@ -25,14 +25,14 @@ impl SharedMaps {
     }
 
     /// One of them.
-    pub(super) fn get(&self, name: &str) -> Option<BorrowedFd<'_>> {
+    pub(crate) fn get(&self, name: &str) -> Option<BorrowedFd<'_>> {
         self.0.iter().find(|(known, _)| *known == name).map(|(_, fd)| fd.as_fd())
     }
 
     /// Puts these maps in place of those that an object was opened with, but for some. aya gives its instructions the numbers of
     /// descriptors, and hands them to the kernel only when a program is loaded: until then what is behind a number can be
     /// replaced.
-    pub(super) fn put_into(&self, ebpf: &Ebpf, but_for: &[&str]) -> Result<(), SourceError> {
+    pub(crate) fn put_into(&self, ebpf: &Ebpf, but_for: &[&str]) -> Result<(), SourceError> {
         for (name, fd) in self.0.iter().filter(|(name, _)| !but_for.contains(name)) {
             let place = fd_of(ebpf.map(name)).ok_or(SourceError::Missing(name))?;
             replace(fd.as_fd(), place).map_err(|source| SourceError::Map { name, source })?;

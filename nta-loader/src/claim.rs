@@ -11,18 +11,18 @@ use std::os::unix::net::{SocketAddr, UnixDatagram};
 use aya::programs::TcAttachType;
 use aya::programs::tc::qdisc_detach_program;
 
-use super::hook::program_at;
-use crate::source::SourceError;
+use crate::SourceError;
+use crate::hook::program_at;
 
 /// The right to an interface. A socket with an abstract address, of which a network namespace has one.
-pub(super) struct Claim {
+pub(crate) struct Claim {
     interface: String,
     _socket: Option<UnixDatagram>,
 }
 
 /// Who has a claim.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Holder {
+pub(crate) struct Holder {
     /// Unknown to a process that may not look into that one.
     pid: Option<u32>,
 }
@@ -39,7 +39,7 @@ impl fmt::Display for Holder {
 
 impl Claim {
     /// Refused when a process has it.
-    pub(super) fn on(interface: &str) -> Result<Self, SourceError> {
+    pub(crate) fn on(interface: &str) -> Result<Self, SourceError> {
         let socket = SocketAddr::from_abstract_name(address(interface)).and_then(|a| UnixDatagram::bind_addr(&a));
         let socket = match socket {
             Ok(socket) => Some(socket),
@@ -55,12 +55,12 @@ impl Claim {
         Ok(Self { interface: interface.to_owned(), _socket: socket })
     }
 
-    pub(super) fn is_on(&self, interface: &str) -> bool {
+    pub(crate) fn is_on(&self, interface: &str) -> bool {
         self.interface == interface
     }
 
     /// Removes our filters at clsact, and returns how many there were.
-    pub(super) fn remove_filters(&self) -> usize {
+    pub(crate) fn remove_filters(&self) -> usize {
         let interface = &self.interface;
         let removed = |direction| match qdisc_detach_program(interface, direction, program_at(direction)) {
             Ok(()) => true,
@@ -78,7 +78,7 @@ fn address(interface: &str) -> String {
 }
 
 /// Who watches an interface, if anyone.
-pub(super) fn holder(interface: &str) -> Option<Holder> {
+pub(crate) fn holder(interface: &str) -> Option<Holder> {
     let table = fs::read_to_string("/proc/net/unix").unwrap_or_default();
     let inode = inode_of(&table, &format!("@{}", address(interface)))?;
     Some(Holder { pid: process_with(&format!("socket:[{inode}]")) })

@@ -9,19 +9,19 @@ use aya::programs::tc::{
 use aya::programs::xdp::{XdpLink, XdpLinkId, XdpMode};
 use aya::programs::{ProgramError, TcAttachType};
 
-use super::attach::AttachOptions;
-use super::device::Device;
-use super::hook::{DIRECTIONS, Hook, explain, link_order, program_at};
-use super::load::{Kernel, causes};
-use super::pin::Pins;
-use super::present::{at_tcx, at_xdp};
-use crate::source::SourceError;
+use crate::SourceError;
+use crate::attached::AttachOptions;
+use crate::device::Device;
+use crate::hook::{DIRECTIONS, Hook, explain, link_order, program_at};
+use crate::load::{Kernel, causes};
+use crate::pin::Pins;
+use crate::present::{at_tcx, at_xdp};
 
 /// Largest MTU that every driver handles in one buffer for XDP (3 KB for the tightest ones).
 const SINGLE_BUFFER_MTU: u32 = 3_000;
 
 /// Where the link of a hook is kept.
-pub(super) enum Link {
+pub(crate) enum Link {
     /// With this program.
     Xdp(&'static str, XdpLinkId),
     /// With the program of its direction.
@@ -37,16 +37,16 @@ enum Made {
 }
 
 /// A hook that is taken.
-pub(super) struct Held {
-    pub(super) index: u32,
-    pub(super) direction: TcAttachType,
-    pub(super) hook: Hook,
-    pub(super) link: Link,
+pub(crate) struct Held {
+    pub(crate) index: u32,
+    pub(crate) direction: TcAttachType,
+    pub(crate) hook: Hook,
+    pub(crate) link: Link,
 }
 
 impl Held {
     /// Has a program of `kernel` take the place of one of `before`: no packet passes meanwhile.
-    pub(super) fn move_to(
+    pub(crate) fn move_to(
         self,
         kernel: &mut Kernel,
         before: &mut Kernel,
@@ -74,7 +74,7 @@ impl Held {
     }
 
     /// Has the verifier see the program that this is to go on with.
-    pub(super) fn load(&self, kernel: &mut Kernel) -> Result<(), SourceError> {
+    pub(crate) fn load(&self, kernel: &mut Kernel) -> Result<(), SourceError> {
         match self.link {
             Link::Xdp(name, _) => kernel.xdp(name).map(drop),
             Link::Tc(_) => kernel.classifier(program_at(self.direction)).map(drop),
@@ -85,7 +85,7 @@ impl Held {
     }
 
     /// Detaches it from a program of `kernel`.
-    pub(super) fn detach(self, kernel: &mut Kernel) -> Result<(), SourceError> {
+    pub(crate) fn detach(self, kernel: &mut Kernel) -> Result<(), SourceError> {
         match self.link {
             Link::Xdp(name, id) => kernel.xdp(name)?.detach(id).map_err(|source| SourceError::Program { name, source }),
             Link::Tc(id) => {
@@ -98,22 +98,22 @@ impl Held {
 }
 
 /// Frames over one buffer need the program that takes them in fragments, where the kernel and the driver know it.
-pub(super) const fn xdp_names(device: &Device) -> &'static [&'static str] {
+pub(crate) const fn xdp_names(device: &Device) -> &'static [&'static str] {
     if device.mtu > SINGLE_BUFFER_MTU { &["nta_xdp_frags", "nta_xdp"] } else { &["nta_xdp"] }
 }
 
 /// Attaches to one interface.
-pub(super) struct Linker<'a> {
-    pub(super) kernel: &'a mut Kernel,
-    pub(super) device: &'a Device,
-    pub(super) options: &'a AttachOptions,
-    pub(super) pins: Option<&'a Pins>,
+pub(crate) struct Linker<'a> {
+    pub(crate) kernel: &'a mut Kernel,
+    pub(crate) device: &'a Device,
+    pub(crate) options: &'a AttachOptions,
+    pub(crate) pins: Option<&'a Pins>,
 }
 
 impl Linker<'_> {
     /// The order, begun with the hook of a pinned link: its program is replaced, so that there is never none and never
     /// two. A pinned link of a hook that is not wanted any more is removed.
-    pub(super) fn in_order(&self, order: &[Hook], direction: TcAttachType) -> Vec<Hook> {
+    pub(crate) fn in_order(&self, order: &[Hook], direction: TcAttachType) -> Vec<Hook> {
         let mut order = order.to_vec();
         let pinned = self.pins.and_then(|pins| Some((pins, pins.hook_of(self.device.index, direction)?)));
         if let Some((pins, hook)) = pinned {
@@ -134,7 +134,7 @@ impl Linker<'_> {
     }
 
     /// Attaches, or says why not.
-    pub(super) fn attach(&mut self, hook: Hook, direction: TcAttachType) -> Result<Link, String> {
+    pub(crate) fn attach(&mut self, hook: Hook, direction: TcAttachType) -> Result<Link, String> {
         let pinned = self.pins.filter(|_| hook != Hook::Tc).map(|pins| pins.link(self.device.index, direction, hook));
         if let Some(path) = pinned.as_deref().filter(|path| path.exists()) {
             match adopt(self.kernel, xdp_names(self.device), (hook, direction), path) {
@@ -174,7 +174,7 @@ impl Linker<'_> {
     }
 
     /// Who else is at TCX, and who comes first.
-    pub(super) fn beside(&mut self, ingress: Hook, egress: Hook) -> Vec<String> {
+    pub(crate) fn beside(&mut self, ingress: Hook, egress: Hook) -> Vec<String> {
         let mut order = Vec::new();
         for ((direction, name), hook) in DIRECTIONS.into_iter().zip([ingress, egress]) {
             // A program that is at no hook here may not have been loaded.

@@ -1,6 +1,6 @@
 //! The capabilities that loading and attaching need, asked before the kernel refuses with a verifier's log.
 
-use crate::source::SourceError;
+use crate::SourceError;
 
 /// Capabilities by bit (linux/capability.h).
 const NEEDED: [(&str, u64); 3] = [("CAP_BPF", 39), ("CAP_NET_ADMIN", 12), ("CAP_PERFMON", 38)];

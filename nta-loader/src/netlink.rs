@@ -4,7 +4,7 @@
 use std::io;
 use std::os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd};
 
-use super::device::Device;
+use crate::device::Device;
 
 /// linux/if_arp.h: PPP, modems of raw IP, IP in IP (IPv4, IPv6), IPv6 in IPv4, GRE over IPv4, GRE over IPv6, and none (WireGuard, tun).
 const WITHOUT_HEADER: [u16; 8] = [512, 519, 768, 769, 776, 778, 823, 0xfffe];
@@ -92,7 +92,7 @@ impl LinkEvents {
 }
 
 /// Id of the XDP program of an interface.
-pub(super) fn xdp_program(index: u32) -> io::Result<Option<u32>> {
+pub(crate) fn xdp_program(index: u32) -> io::Result<Option<u32>> {
     let mut request = [0; IFINFOMSG_BYTES];
     request[4..8].copy_from_slice(&index.to_ne_bytes());
     let answer = ask(libc::NETLINK_ROUTE, RTM_GETLINK, &request)?;
@@ -106,18 +106,18 @@ pub(super) fn xdp_program(index: u32) -> io::Result<Option<u32>> {
 
 /// How an interface lies among others.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Place {
+pub(crate) struct Place {
     /// What it is (`bridge`, `vlan`, `veth`, `wireguard` …); empty for a NIC.
-    pub(super) kind: String,
+    pub(crate) kind: String,
     /// Index of the bridge, bond or VRF that it belongs to.
-    pub(super) master: Option<u32>,
+    pub(crate) master: Option<u32>,
     /// Index of the interface of this namespace that it lies on.
-    pub(super) lower: Option<u32>,
+    pub(crate) lower: Option<u32>,
 }
 
 /// Indices of the interfaces whose packets begin with their IP header, as those of most tunnels do. What the kernel does not
 /// say has one of Ethernet.
-pub(super) fn without_link_header(devices: &[Device]) -> Vec<u32> {
+pub(crate) fn without_link_header(devices: &[Device]) -> Vec<u32> {
     let is_bare = |device: &&Device| link_type(device.index).is_ok_and(|kind| WITHOUT_HEADER.contains(&kind));
     devices.iter().filter(is_bare).map(|device| device.index).collect()
 }
@@ -132,7 +132,7 @@ fn link_type(index: u32) -> io::Result<u16> {
 }
 
 /// Asks for one interface.
-pub(super) fn place(index: u32) -> io::Result<Place> {
+pub(crate) fn place(index: u32) -> io::Result<Place> {
     let mut request = [0; IFINFOMSG_BYTES];
     request[4..8].copy_from_slice(&index.to_ne_bytes());
     let answer = ask(libc::NETLINK_ROUTE, RTM_GETLINK, &request)?;
@@ -147,7 +147,7 @@ pub(super) fn place(index: u32) -> io::Result<Place> {
 }
 
 /// Whether the driver says that it has native XDP. An error where the kernel does not say (before 6.3).
-pub(super) fn has_native_xdp(index: u32) -> io::Result<bool> {
+pub(crate) fn has_native_xdp(index: u32) -> io::Result<bool> {
     let missing = || io::Error::from(io::ErrorKind::Unsupported);
     let family = generic(GENL_ID_CTRL, CTRL_CMD_GETFAMILY, CTRL_ATTR_FAMILY_NAME, b"netdev\0")?;
     let family = attribute(&family, CTRL_ATTR_FAMILY_ID).and_then(|id| Some(u16::from_ne_bytes(id.try_into().ok()?)));
@@ -210,27 +210,27 @@ fn receive<'a>(socket: &OwnedFd, buffer: &'a mut [u8]) -> io::Result<&'a [u8]> {
     if received < 0 { Err(io::Error::last_os_error()) } else { Ok(&buffer[..received as usize]) }
 }
 
-/// Asks for a whole table and calls `visit` with what is behind each message's header, until that says that it has enough.
-/// An error where nothing comes for so long.
-pub(super) fn dump(
+/// Asks for a whole table. Reading it ends with an error where nothing comes for so long.
+pub(crate) fn begin_dump(
     protocol: libc::c_int,
     kind: u16,
     payload: &[u8],
     patience: std::time::Duration,
-    mut visit: impl FnMut(&[u8]) -> bool,
-) -> io::Result<()> {
+) -> io::Result<OwnedFd> {
     let socket = request(protocol, kind, NLM_F_REQUEST | NLM_F_DUMP, payload)?;
     let patience = libc::timeval { tv_sec: patience.as_secs() as libc::time_t, tv_usec: 0 };
     let length = size_of::<libc::timeval>() as libc::socklen_t;
     let value = (&raw const patience).cast();
     // SAFETY: a valid structure of this length.
     let set = unsafe { libc::setsockopt(socket.as_raw_fd(), libc::SOL_SOCKET, libc::SO_RCVTIMEO, value, length) };
-    if set != 0 {
-        return Err(io::Error::last_os_error());
-    }
+    if set != 0 { Err(io::Error::last_os_error()) } else { Ok(socket) }
+}
+
+/// Calls `visit` with what is behind each message's header, until that says that it has enough.
+pub(crate) fn read_dump(socket: &OwnedFd, mut visit: impl FnMut(&[u8]) -> bool) -> io::Result<()> {
     let mut buffer = vec![0_u8; ANSWER_BYTES];
     loop {
-        let mut messages = receive(&socket, &mut buffer)?;
+        let mut messages = receive(socket, &mut buffer)?;
         if messages.is_empty() {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
@@ -256,7 +256,7 @@ fn outcome(message: &[u8]) -> io::Result<()> {
 }
 
 /// The value of the first attribute of this kind.
-pub(super) fn attribute(mut attributes: &[u8], wanted: u16) -> Option<&[u8]> {
+pub(crate) fn attribute(mut attributes: &[u8], wanted: u16) -> Option<&[u8]> {
     while let Some((header, _)) = attributes.split_at_checked(4) {
         let length = usize::from(u16::from_ne_bytes([header[0], header[1]]));
         let kind = u16::from_ne_bytes([header[2], header[3]]) & TYPE_MASK;

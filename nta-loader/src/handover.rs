@@ -10,7 +10,7 @@ use aya::maps::{Array, Map, MapData};
 use nta_common::LedgerSlot;
 use nta_common::limits::MAX_INTERFACES;
 
-use super::elements::bpf_fd;
+use crate::elements::bpf_fd;
 
 const BPF_MAP_CREATE: libc::c_int = 0;
 const BPF_MAP_TYPE_ARRAY: u32 = 2;
@@ -28,15 +28,15 @@ const TIME_ROW: u32 = MAX_INTERFACES as u32;
 
 /// What a daemon left.
 #[derive(Debug, Default)]
-pub(super) struct Handover {
+pub(crate) struct Handover {
     /// What the ledger held, a row a slot.
-    pub(super) rows: Vec<LedgerSlot>,
+    pub(crate) rows: Vec<LedgerSlot>,
     /// When its last window ended, by the kernel's clock; `None` where a version before left it.
-    pub(super) until_ns: Option<u64>,
+    pub(crate) until_ns: Option<u64>,
 }
 
 /// Pins these rows, with the end of the last window by the kernel's clock.
-pub(super) fn write(path: &Path, rows: &[LedgerSlot], until_ns: u64) -> io::Result<()> {
+pub(crate) fn write(path: &Path, rows: &[LedgerSlot], until_ns: u64) -> io::Result<()> {
     /// The kernel's `union bpf_attr` for the creation of a map.
     #[repr(C)]
     struct CreateAttr {
@@ -64,7 +64,7 @@ pub(super) fn write(path: &Path, rows: &[LedgerSlot], until_ns: u64) -> io::Resu
 }
 
 /// What is pinned there.
-pub(super) fn read(path: &Path) -> io::Result<Handover> {
+pub(crate) fn read(path: &Path) -> io::Result<Handover> {
     let map = MapData::from_pin(path).map_err(io::Error::other)?;
     let map: Array<MapData, LedgerRow> = Array::try_from(Map::Array(map)).map_err(io::Error::other)?;
     let rows: io::Result<_> = (0..TIME_ROW).map(|slot| Ok(map.get(&slot, 0).map_err(io::Error::other)?.0)).collect();

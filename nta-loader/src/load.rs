@@ -2,44 +2,30 @@
 
 use std::io;
 use std::os::fd::BorrowedFd;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use aya::maps::{Array, Map};
+use aya::maps::{Array, Map, MapData, PerCpuArray};
 use aya::programs::{ProgramError, ProgramInfo, SchedClassifier, TestRun as _, TestRunOptions, Xdp};
 use aya::{Ebpf, EbpfLoader};
 use aya_log::EbpfLogger;
-use nta_common::limits::{MAX_INTERFACES, MAX_NESTED};
-use nta_common::{Conntrack, Settings, TunnelPorts};
-use tokio_util::sync::CancellationToken;
+use nta_common::limits::MAX_INTERFACES;
+use nta_common::{Conntrack, CpuSlot, LedgerSlot, Settings, TunnelPorts};
 
-use super::clock::{Jiffies, calibrate, monotonic_ns};
-use super::conntrack;
-use super::maps::{KernelFlows, flow_bytes};
-use super::nat::Translations;
-use super::nested::NestedMap;
-use super::pin::PINNED_MAPS;
-use super::share::SharedMaps;
-use crate::config::read_regular;
-use crate::source::{EventSettings, SourceError};
+use crate::conntrack;
+use crate::handles::Handles;
+use crate::jiffies::{Jiffies, calibrate, monotonic_ns};
+use crate::pin::PINNED_MAPS;
+use crate::share::SharedMaps;
+use crate::sizes::{SMALLEST_NAT, max_flows, max_nested, max_translated};
+use crate::{EventSettings, SourceError, Stop};
 
 /// The object that `cargo xtask build-ebpf` builds, as committed.
-pub(super) static OBJECT: &[u8] =
+pub(crate) static OBJECT: &[u8] =
     aya::include_bytes_aligned!(concat!(env!("CARGO_MANIFEST_DIR"), "/../nta-ebpf/object/nta-ebpf.o"));
 
-/// Share of the map memory that goes to IPv4, in percent.
-const IPV4_SHARE: u64 = 60;
-/// Fewer flows than this make no useful map, whatever the budget says.
-const MIN_FLOWS: u64 = 64;
 /// Lines of the verifier's log that an error quotes.
 const VERIFIER_LINES: usize = 6;
 const NANOS_PER_JIFFY_IN_REPLAY: u32 = 1;
-/// Translated connections that are known at once: one for so many flows. Each takes a fifth of a flow's memory, of IPv6 a quarter.
-const FLOWS_PER_TRANSLATION: u32 = 2;
-/// Entries of a map of translations, or of nested flows, that nothing is written to.
-const SMALLEST_NAT: u32 = 64;
-/// Directions of flows of which is known in which flow they lie: one for so many flows, and no fewer than these.
-const FLOWS_PER_NESTED: u32 = 4;
-const FEWEST_NESTED: u32 = 1024;
 /// Bytes of a ring that nothing is written to; the loader makes a page of it.
 const SMALLEST_RING: u32 = 4096;
 
@@ -63,42 +49,23 @@ pub struct KernelOptions {
     /// Sampling and events.
     pub events: EventSettings,
     /// An object to load instead of the built-in one: a debug build whose program writes diagnostics to the log.
-    pub object: Option<PathBuf>,
+    pub object: Option<Vec<u8>>,
     /// Folder on a BPF file system where the maps are pinned, or taken from if they are there.
     pub maps_folder: Option<PathBuf>,
-    /// Cancelled when the start is to end before anything is attached.
-    pub stop: CancellationToken,
+    /// Says when the start is to end before anything is attached.
+    pub stop: Stop,
 }
 
 impl KernelOptions {
     /// Refuses to go on with a start that is to end.
-    pub(super) fn go_on(&self) -> Result<(), SourceError> {
-        if self.stop.is_cancelled() { Err(SourceError::Stopped) } else { Ok(()) }
+    pub(crate) fn go_on(&self) -> Result<(), SourceError> {
+        if self.stop.is_asked_for() { Err(SourceError::Stopped) } else { Ok(()) }
     }
 
     /// Flows that fit the budget: IPv4, IPv6.
     pub fn max_flows(&self) -> [u32; 2] {
         max_flows(self.map_memory_mib)
     }
-}
-
-/// Translated connections that are known beside so many flows.
-fn max_translated(max_flows: [u32; 2]) -> [u32; 2] {
-    max_flows.map(|flows| (flows / FLOWS_PER_TRANSLATION).max(SMALLEST_NAT))
-}
-
-/// Directions of flows within others that are known beside so many flows, where tunnels are opened.
-pub(crate) fn max_nested(max_flows: [u32; 2]) -> u32 {
-    let flows = max_flows.iter().fold(0_u32, |sum, flows| sum.saturating_add(*flows));
-    (flows / FLOWS_PER_NESTED).clamp(FEWEST_NESTED, MAX_NESTED)
-}
-
-/// Flows that fit `mib` MiB of map memory: IPv4, IPv6.
-pub(crate) fn max_flows(mib: u64) -> [u32; 2] {
-    let budget = mib.saturating_mul(1 << 20);
-    let [v4, v6] = flow_bytes();
-    let entries = |share: u64, each: u64| (budget / 100 * share / each).clamp(MIN_FLOWS, 1 << 26) as u32;
-    [entries(IPV4_SHARE, v4), entries(100 - IPV4_SHARE, v6)]
 }
 
 /// The object, loaded: its maps exist, its programs are ready to be verified.
@@ -108,65 +75,80 @@ pub struct Kernel {
     maps: SharedMaps,
     jiffies: Option<Jiffies>,
     conntrack: Conntrack,
+    /// Whether it notes what lies in which flow.
+    has_nested: bool,
     /// Reads what a debug build of the programs logs.
     diagnostics: Option<EbpfLogger<&'static dyn log::Log>>,
 }
 
 impl Kernel {
-    /// Creates the maps and hands them out as a source.
-    pub fn load(options: &KernelOptions) -> Result<(Self, KernelFlows), SourceError> {
+    /// Creates the maps.
+    pub fn load(options: &KernelOptions) -> Result<Self, SourceError> {
         options.go_on()?;
         lift_memlock();
-        let mut kernel = Self::open(options, None)?;
+        let kernel = Self::open(options, None)?;
         options.go_on()?;
-        let max_flows = options.max_flows();
-        let names = match &options.replay_name {
-            Some(name) => vec![name.clone()],
-            None => options.interfaces.iter().map(|(_, name)| name.clone()).collect(),
-        };
-        let mut flows = KernelFlows::take(&mut kernel.ebpf, max_flows, names, options.events.ring_bytes)?;
-        if kernel.joins_nat() {
-            let conntrack = kernel.conntrack;
-            flows.join_translated(Translations::take(&mut kernel.ebpf, max_translated(max_flows), conntrack)?);
-        }
-        if options.tunnels.is_some() {
-            flows.nest(NestedMap::take(&mut kernel.ebpf, max_nested(max_flows))?);
-        }
-        Ok((kernel, flows))
+        Ok(kernel)
     }
 
-    /// Programs for other interfaces that count in the maps of `before`; where these have had no need of maps of translated
-    /// connections until now, they are handed out.
-    pub(super) fn load_beside(
-        options: &KernelOptions,
-        before: &Self,
-    ) -> Result<(Self, Option<Translations>), SourceError> {
-        let mut kernel = Self::open(options, Some(before))?;
-        let mut translations = None;
-        if kernel.joins_nat() && !before.joins_nat() {
-            let (max_translated, conntrack) = (max_translated(options.max_flows()), kernel.conntrack);
-            translations = Some(Translations::take(&mut kernel.ebpf, max_translated, conntrack)?);
+    /// Programs for other interfaces that count in the maps of `before`.
+    pub(crate) fn load_beside(options: &KernelOptions, before: &Self) -> Result<Self, SourceError> {
+        Self::open(options, Some(before))
+    }
+
+    /// What reading its maps takes.
+    ///
+    /// # Errors
+    /// When there are no descriptors left, or the program that looks connections up is refused.
+    pub fn handles(&self) -> Result<Handles, SourceError> {
+        let mut handles = Handles::of(&self.maps, &["FLOWS4", "FLOWS6", "OVERFLOW", "LEDGER", "EVENTS"])?;
+        if self.has_nested {
+            handles.add(&self.maps, "NESTED")?;
         }
-        Ok((kernel, translations))
+        if self.joins_nat() {
+            handles.extend(self.nat_handles()?);
+        }
+        Ok(handles)
+    }
+
+    /// Of these, what translated connections take.
+    pub(crate) fn nat_handles(&self) -> Result<Handles, SourceError> {
+        let mut handles = Handles::of(&self.maps, &["NAT4", "NAT6"])?;
+        let settings = Settings { conntrack: self.conntrack, ..Settings::default() };
+        handles.add_connections(alone(&settings)?)?;
+        Ok(handles)
     }
 
     /// One of its maps.
-    pub(super) fn take_map(&mut self, name: &str) -> Option<Map> {
+    pub(crate) fn take_map(&mut self, name: &str) -> Option<Map> {
         self.ebpf.take_map(name)
     }
 
     /// The descriptor of one of its maps.
-    pub(super) fn map(&self, name: &str) -> Option<BorrowedFd<'_>> {
+    pub(crate) fn map(&self, name: &str) -> Option<BorrowedFd<'_>> {
         self.maps.get(name)
     }
 
+    /// What a place in the ledger holds.
+    pub(crate) fn counted(&self, slot: usize) -> Result<LedgerSlot, SourceError> {
+        let failed = |source| SourceError::Map { name: "LEDGER", source };
+        let map = self.map("LEDGER").ok_or(SourceError::Missing("map LEDGER"))?;
+        let map = MapData::from_fd(map.try_clone_to_owned().map_err(failed)?);
+        let map = map.and_then(|map| PerCpuArray::<_, CpuSlot>::try_from(Map::PerCpuArray(map)));
+        let per_cpu =
+            map.and_then(|map| map.get(&(slot as u32), 0)).map_err(|error| failed(io::Error::other(error)))?;
+        let mut counts = LedgerSlot::default();
+        per_cpu.iter().for_each(|cpu| counts.merge(&cpu.ledger));
+        Ok(counts)
+    }
+
     /// The tick of the kernel's clock that it is now.
-    pub(super) fn tick(&self) -> Option<u64> {
+    pub(crate) fn tick(&self) -> Option<u64> {
         self.jiffies.map(|jiffies| jiffies.at(monotonic_ns()))
     }
 
     /// Whether translated connections are joined.
-    const fn joins_nat(&self) -> bool {
+    pub(crate) const fn joins_nat(&self) -> bool {
         self.conntrack.skb != 0
     }
 
@@ -221,7 +203,6 @@ impl Kernel {
         let has_nested = options.tunnels.is_some() && before.is_none();
         let max_nested = if has_nested { max_nested(options.max_flows()) } else { SMALLEST_NAT };
         let ring_bytes = if before.is_some() { SMALLEST_RING } else { options.events.ring_bytes };
-        let file = options.object.as_deref().map(read_object).transpose()?;
         let mut loader = EbpfLoader::new();
         loader
             .override_global("SETTINGS", &settings, true)
@@ -236,15 +217,17 @@ impl Kernel {
                 loader.map_pin_path(name, folder.join(name));
             }
         }
-        let mut ebpf =
-            loader.load(file.as_deref().unwrap_or(OBJECT)).map_err(|error| no_maps(error, options.map_memory_mib))?;
+        let mut ebpf = loader
+            .load(options.object.as_deref().unwrap_or(OBJECT))
+            .map_err(|error| no_maps(error, options.map_memory_mib))?;
         // Only a debug build has the map that this reads.
         let diagnostics = EbpfLogger::init(&mut ebpf).ok();
         if let Some(before) = before {
             before.maps.put_into(&ebpf, if has_nat { &["NAT4", "NAT6"] } else { &[] })?;
         }
         let maps = SharedMaps::of(&ebpf)?;
-        Ok(Self { ebpf, maps, jiffies, conntrack: settings.conntrack, diagnostics })
+        let has_nested = options.tunnels.is_some();
+        Ok(Self { ebpf, maps, jiffies, conntrack: settings.conntrack, has_nested, diagnostics })
     }
 
     /// Whether the programs write diagnostics.
@@ -309,16 +292,8 @@ fn lift_memlock() {
     }
 }
 
-/// Ours has a mebibyte and a half.
-const MOST_OBJECT_BYTES: u64 = 64 << 20;
-
-fn read_object(path: &Path) -> Result<Vec<u8>, SourceError> {
-    read_regular(path, MOST_OBJECT_BYTES)
-        .map_err(|e| SourceError::Unsupported(format!("eBPF object {}: {e}", path.display())))
-}
-
 /// The object for a program that counts no packets: its maps are as small as they can be.
-pub(super) fn alone(settings: &Settings) -> Result<Kernel, SourceError> {
+pub(crate) fn alone(settings: &Settings) -> Result<Kernel, SourceError> {
     let ebpf = EbpfLoader::new()
         .override_global("SETTINGS", settings, true)
         .map_max_entries("FLOWS4", 1)
@@ -332,7 +307,7 @@ pub(super) fn alone(settings: &Settings) -> Result<Kernel, SourceError> {
         .load(OBJECT)
         .map_err(|error| permission(error, "create BPF maps"))?;
     let maps = SharedMaps::of(&ebpf)?;
-    Ok(Kernel { ebpf, maps, jiffies: None, conntrack: settings.conntrack, diagnostics: None })
+    Ok(Kernel { ebpf, maps, jiffies: None, conntrack: settings.conntrack, has_nested: false, diagnostics: None })
 }
 
 /// Loads the clock program alone and calibrates with it.
@@ -388,13 +363,13 @@ fn program_error(name: &'static str, source: ProgramError) -> SourceError {
     SourceError::Program { name, source }
 }
 
-pub(super) fn causes<'a>(
+pub(crate) fn causes<'a>(
     error: &'a (dyn std::error::Error + 'static),
 ) -> impl Iterator<Item = &'a (dyn std::error::Error + 'static)> {
     std::iter::successors(Some(error), |error| error.source())
 }
 
-fn is_permission(error: &(dyn std::error::Error + 'static)) -> bool {
+pub(crate) fn is_permission(error: &(dyn std::error::Error + 'static)) -> bool {
     // EPERM only: the verifier says EACCES.
     error.downcast_ref::<io::Error>().is_some_and(|e| e.raw_os_error() == Some(libc::EPERM))
 }

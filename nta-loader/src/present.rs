@@ -6,9 +6,9 @@ use std::io;
 
 use aya::programs::{TcAttachType, loaded_programs};
 
-use super::elements::bpf;
-use super::hook::is_ours;
-use super::netlink::xdp_program;
+use crate::elements::bpf;
+use crate::hook::is_ours;
+use crate::netlink::xdp_program;
 
 const BPF_PROG_QUERY: libc::c_int = 16;
 const BPF_TCX_INGRESS: u32 = 46;
@@ -20,8 +20,8 @@ const DISPATCHER: &str = "xdp_dispatcher";
 
 /// A program that is attached somewhere.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Present {
-    pub(super) id: u32,
+pub(crate) struct Present {
+    pub(crate) id: u32,
     name: Option<String>,
 }
 
@@ -33,7 +33,7 @@ impl Present {
     }
 
     /// Whether it is one of ours, by its name.
-    pub(super) fn is_ours(&self) -> bool {
+    pub(crate) fn is_ours(&self) -> bool {
         self.name.as_deref().is_some_and(is_ours)
     }
 }
@@ -50,7 +50,7 @@ impl fmt::Display for Present {
 }
 
 /// The XDP program of an interface, in whatever mode.
-pub(super) fn at_xdp(index: u32) -> Option<Present> {
+pub(crate) fn at_xdp(index: u32) -> Option<Present> {
     match xdp_program(index) {
         Ok(id) => id.map(Present::of),
         Err(error) => {
@@ -61,7 +61,7 @@ pub(super) fn at_xdp(index: u32) -> Option<Present> {
 }
 
 /// The programs of an interface at TCX, in the order in which they run. An error on kernels without TCX (before 6.6).
-pub(super) fn at_tcx(index: u32, direction: TcAttachType) -> io::Result<Vec<Present>> {
+pub(crate) fn at_tcx(index: u32, direction: TcAttachType) -> io::Result<Vec<Present>> {
     /// The kernel's `union bpf_attr` for queries.
     #[repr(C)]
     #[derive(Default)]

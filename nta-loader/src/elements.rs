@@ -1,4 +1,5 @@
-//! `bpf(2)` map operations that aya 0.14 lacks: batched look-up, and look-up-and-delete of a hash map.
+//! `bpf(2)` operations that aya 0.14 lacks: batched look-up, look-up-and-delete of a hash map, and whatever is done by a descriptor
+//! that came from another process.
 
 use std::ffi::CString;
 use std::io;
@@ -14,6 +15,7 @@ const BPF_MAP_UPDATE_ELEM: libc::c_int = 2;
 const BPF_MAP_DELETE_ELEM: libc::c_int = 3;
 const BPF_MAP_GET_NEXT_KEY: libc::c_int = 4;
 const BPF_OBJ_PIN: libc::c_int = 6;
+const BPF_PROG_TEST_RUN: libc::c_int = 10;
 const BPF_MAP_LOOKUP_AND_DELETE_ELEM: libc::c_int = 21;
 const BPF_MAP_LOOKUP_BATCH: libc::c_int = 24;
 
@@ -45,7 +47,7 @@ struct BatchAttr {
 /// Copies the entries that come at `position`, all of whole buckets, to the front of `keys` and `values`. Returns how many
 /// there were, and where the next read goes on, if anywhere. `ENOSPC` when not even one bucket fits, `EINVAL` on kernels
 /// before 5.6.
-pub(super) fn lookup_batch<K: Pod, V: Pod>(
+pub fn lookup_batch<K: Pod, V: Pod>(
     map: BorrowedFd<'_>,
     position: Option<u64>,
     keys: &mut [MaybeUninit<K>],
@@ -72,7 +74,7 @@ pub(super) fn lookup_batch<K: Pod, V: Pod>(
 }
 
 /// The key that follows another one, or the first; `None` after the last.
-pub(super) fn next_key<K: Pod>(map: BorrowedFd<'_>, key: Option<&K>) -> io::Result<Option<K>> {
+pub fn next_key<K: Pod>(map: BorrowedFd<'_>, key: Option<&K>) -> io::Result<Option<K>> {
     let mut next = MaybeUninit::<K>::uninit();
     let mut attr = ElemAttr {
         map_fd: map.as_raw_fd() as u32,
@@ -88,8 +90,39 @@ pub(super) fn next_key<K: Pod>(map: BorrowedFd<'_>, key: Option<&K>) -> io::Resu
     }
 }
 
+/// Runs a program once on a frame.
+pub fn test_run(program: BorrowedFd<'_>, frame: &[u8]) -> io::Result<()> {
+    /// The kernel's `union bpf_attr` for test runs.
+    #[repr(C)]
+    #[derive(Default)]
+    struct TestAttr {
+        prog_fd: u32,
+        retval: u32,
+        data_size_in: u32,
+        data_size_out: u32,
+        data_in: u64,
+        data_out: u64,
+        repeat: u32,
+        duration: u32,
+        ctx_size: [u32; 2],
+        ctx: [u64; 2],
+        flags: u32,
+        cpu: u32,
+        batch_size: u32,
+        pad: u32,
+    }
+    let mut attr = TestAttr {
+        prog_fd: program.as_raw_fd() as u32,
+        data_size_in: frame.len() as u32,
+        data_in: frame.as_ptr() as u64,
+        repeat: 1,
+        ..TestAttr::default()
+    };
+    bpf(BPF_PROG_TEST_RUN, &mut attr)
+}
+
 /// Pins a map at this path.
-pub(super) fn pin(map: BorrowedFd<'_>, path: &Path) -> io::Result<()> {
+pub fn pin(map: BorrowedFd<'_>, path: &Path) -> io::Result<()> {
     /// The kernel's `union bpf_attr` for pinning.
     #[repr(C)]
     struct PinAttr {
@@ -103,12 +136,12 @@ pub(super) fn pin(map: BorrowedFd<'_>, path: &Path) -> io::Result<()> {
 }
 
 /// One entry, `None` when there is none of that key.
-pub(super) fn lookup<K: Pod, V: Pod>(map: BorrowedFd<'_>, key: &K) -> io::Result<Option<V>> {
+pub fn lookup<K: Pod, V: Pod>(map: BorrowedFd<'_>, key: &K) -> io::Result<Option<V>> {
     fetch(BPF_MAP_LOOKUP_ELEM, map, key)
 }
 
 /// Makes an entry, or puts a value in the place of another.
-pub(super) fn update<K: Pod, V: Pod>(map: BorrowedFd<'_>, key: &K, value: &V) -> io::Result<()> {
+pub fn update<K: Pod, V: Pod>(map: BorrowedFd<'_>, key: &K, value: &V) -> io::Result<()> {
     let mut attr = ElemAttr {
         map_fd: map.as_raw_fd() as u32,
         key: std::ptr::from_ref(key) as u64,
@@ -120,12 +153,12 @@ pub(super) fn update<K: Pod, V: Pod>(map: BorrowedFd<'_>, key: &K, value: &V) ->
 
 /// Removes an entry and returns its last value, so that nothing counted up to the removal is lost.
 /// `EINVAL` on kernels before 5.14.
-pub(super) fn lookup_and_delete<K: Pod, V: Pod>(map: BorrowedFd<'_>, key: &K) -> io::Result<Option<V>> {
+pub fn lookup_and_delete<K: Pod, V: Pod>(map: BorrowedFd<'_>, key: &K) -> io::Result<Option<V>> {
     fetch(BPF_MAP_LOOKUP_AND_DELETE_ELEM, map, key)
 }
 
 /// Removes an entry, if it is there.
-pub(super) fn delete<K: Pod>(map: BorrowedFd<'_>, key: &K) -> io::Result<()> {
+pub fn delete<K: Pod>(map: BorrowedFd<'_>, key: &K) -> io::Result<()> {
     let mut attr =
         ElemAttr { map_fd: map.as_raw_fd() as u32, key: std::ptr::from_ref(key) as u64, ..ElemAttr::default() };
     match bpf(BPF_MAP_DELETE_ELEM, &mut attr) {
@@ -151,12 +184,12 @@ fn fetch<K: Pod, V: Pod>(command: libc::c_int, map: BorrowedFd<'_>, key: &K) -> 
 }
 
 /// The system call. `A` is one of the attribute structures, whose pointers outlive the call.
-pub(super) fn bpf<A>(command: libc::c_int, attr: &mut A) -> io::Result<()> {
+pub fn bpf<A>(command: libc::c_int, attr: &mut A) -> io::Result<()> {
     bpf_fd(command, attr).map(drop)
 }
 
 /// The same for commands that answer with a file descriptor.
-pub(super) fn bpf_fd<A>(command: libc::c_int, attr: &mut A) -> io::Result<libc::c_int> {
+pub fn bpf_fd<A>(command: libc::c_int, attr: &mut A) -> io::Result<libc::c_int> {
     // SAFETY: `attr` is a valid, initialised attribute structure of the size passed; the buffers that it points to are
     // alive and as large as the map's key and value sizes, which the types K and V of the callers mirror.
     let status = unsafe { libc::syscall(libc::SYS_bpf, command, std::ptr::from_mut(attr), size_of::<A>()) };

@@ -4,91 +4,60 @@
 //! at the next start): when the process dies, by whatever signal, the kernel detaches the programs. With pinning the
 //! links stay, and the next start replaces their programs atomically.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use aya::programs::TcAttachType;
 
-use super::claim::Claim;
-use super::clock::monotonic_ns;
-use super::device::Device;
-use super::hook::{DIRECTIONS, Hook, NO_PERMISSION, program_at};
-use super::link::{Held, Linker, xdp_names};
-use super::load::{Kernel, KernelOptions};
-use super::maps::KernelFlows;
-use super::netlink;
-use super::pin::{Pins, detach, pinned_below};
-use super::present::{Present, at_tcx, at_xdp};
-use super::slots::Slots;
-use super::topology::Topology;
-use crate::config::{Attach, TcxOrder};
-use crate::source::SourceError;
-use nta_core::domain::{Attachment, NicCounts, Readings, Resume};
-
-/// What happens to links and maps when the process ends.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub enum Pinning {
-    /// They end with it, and what an earlier run pinned is left alone: for a look that changes nothing.
-    #[default]
-    Ignored,
-    /// They end with it, and what an earlier run pinned below this path is removed.
-    Off(PathBuf),
-    /// They are pinned below this path, and the next start goes on with them.
-    On(PathBuf),
-}
-
-/// Where to attach, and for how long.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct AttachOptions {
-    /// Which hooks.
-    pub mode: Attach,
-    /// Where among other programs at TCX.
-    pub tcx_order: TcxOrder,
-    /// Whether attachments outlive the process.
-    pub pinning: Pinning,
-}
+use crate::SourceError;
+use crate::attached::{AttachOptions, Attached, Pinning};
+use crate::claim::Claim;
+use crate::device::Device;
+use crate::handles::Handles;
+use crate::hook::{DIRECTIONS, Hook, NO_PERMISSION, program_at};
+use crate::jiffies::monotonic_ns;
+use crate::link::{Held, Linker, xdp_names};
+use crate::load::{Kernel, KernelOptions};
+use crate::netlink;
+use crate::options::Attach;
+use crate::pin::{Pins, detach, pinned_below};
+use crate::present::{Present, at_tcx, at_xdp};
+use crate::slots::Slots;
+use crate::topology::Topology;
+use nta_common::LedgerSlot;
+use nta_core::domain::{Attachment, NicCounts, Readings};
 
 /// Loaded and attached programs. Dropping it detaches them, unless they are pinned.
 pub struct AttachedKernel {
-    pub(super) kernel: Kernel,
+    pub(crate) kernel: Kernel,
     /// How each interface was attached.
     pub attachments: Vec<Attachment>,
     /// The hooks that are taken.
-    pub(super) held: Vec<Held>,
+    pub(crate) held: Vec<Held>,
     /// Interfaces that are watched by this process and no other, all of them.
-    pub(super) claims: Vec<Claim>,
-    pub(super) pins: Option<Pins>,
-    pub(super) topology: Topology,
+    pub(crate) claims: Vec<Claim>,
+    pub(crate) pins: Option<Pins>,
+    pub(crate) topology: Topology,
     /// What counted packets carry.
-    pub(super) mark: u16,
+    pub(crate) mark: u16,
     /// Where in the ledger each interface is counted.
-    pub(super) slots: Slots,
+    pub(crate) slots: Slots,
     /// When the last program was attached, by the kernel's clock: from then on both directions of all interfaces count.
-    pub(super) since_ns: u64,
+    pub(crate) since_ns: u64,
 }
 
 impl AttachedKernel {
-    /// Since when packets are counted, by the kernel's clock.
-    pub const fn since_ns(&self) -> u64 {
-        self.since_ns
-    }
-
-    /// Which interfaces lie on top of one another.
-    pub const fn topology(&self) -> &Topology {
-        &self.topology
-    }
-
     /// Loads with these options (the interfaces are those of the devices), then attaches to every device, or to none. Pinned
-    /// maps are gone on with from where a run before was.
+    /// maps are gone on with from where a run before was, which may have committed these readings of them.
     pub fn load_and_attach(
         devices: &[Device],
         attach: &AttachOptions,
         options: KernelOptions,
-        resume: Option<Resume>,
-    ) -> Result<(Self, KernelFlows), SourceError> {
+        readings: Option<&Readings>,
+    ) -> Result<Self, SourceError> {
         let claims = devices.iter().map(|device| Claim::on(&device.name)).collect::<Result<Vec<_>, _>>()?;
-        let mut pins = match &attach.pinning {
-            Pinning::On(path) => Some(Pins::open(path, devices, options.max_flows(), resume)?),
+        let pins = match &attach.pinning {
+            Pinning::On(path) => Some(Pins::open(path, devices, options.max_flows(), readings)?),
             Pinning::Off(path) => {
                 for path in detach(path, Some(devices))? {
                     tracing::warn!(path, "removed what an earlier run had pinned: capture.pin is off");
@@ -108,16 +77,7 @@ impl AttachedKernel {
         let bare = slots.bits(&netlink::without_link_header(devices));
         let options = KernelOptions { interfaces, maps_folder, mark, tunnel_ends, bare, ..options };
         let outcome = refuse_strays(devices, pins.as_ref()).and_then(|()| Kernel::load(&options));
-        let (mut kernel, mut flows) = outcome.inspect_err(|_| abandon(pins.as_ref(), devices))?;
-        if let Some(pins) = &mut pins {
-            flows.go_on_from(pins.identity().unwrap_or_default(), pins.base());
-            if let Some(resume) = pins.take_resume() {
-                flows.resume(resume);
-            }
-            if let Some(until_ns) = pins.handed_over_ns() {
-                flows.reported_until(until_ns);
-            }
-        }
+        let mut kernel = outcome.inspect_err(|_| abandon(pins.as_ref(), devices))?;
         if attach.mode.is_xdp() && mark != 0 {
             let overlaps = topology.overlaps.join("; ");
             tracing::warn!(
@@ -128,7 +88,7 @@ impl AttachedKernel {
         let devices_to_attach: Vec<&Device> = devices.iter().collect();
         load_for(&mut kernel, &devices_to_attach, attach.mode, &topology);
         options.go_on().inspect_err(|_| abandon(pins.as_ref(), devices))?;
-        flows.learn_translated(kernel.tick());
+        kernel.learn_translated();
         let (attachments, held) = (Vec::with_capacity(devices.len()), Vec::new());
         let mut attached = Self { kernel, attachments, held, claims, pins, topology, mark, slots, since_ns: 0 };
         for outcome in attached.attach_devices(&devices_to_attach, attach) {
@@ -136,16 +96,43 @@ impl AttachedKernel {
             attached.attachments.push(attachment);
         }
         // Those that began and were answered meanwhile.
-        flows.learn_translated(attached.kernel.tick());
+        attached.kernel.learn_translated();
         if let Some(pins) = &attached.pins {
             pins.clean(devices);
         }
-        Ok((attached, flows))
+        Ok(attached)
+    }
+
+    /// What is attached.
+    pub fn attached(&self) -> Attached {
+        let name = |index: &u32| self.attachments.iter().find(|a| a.index == *index).map(|a| a.interface.clone());
+        Attached {
+            attachments: self.attachments.clone(),
+            since_ns: self.since_ns,
+            slots: self.slots.indices().iter().map(|index| name(index).unwrap_or_default()).collect(),
+            pinned: self.pins.as_ref().map(Pins::pinned),
+        }
+    }
+
+    /// What reading the maps takes.
+    ///
+    /// # Errors
+    /// When there are no descriptors left.
+    pub fn handles(&self) -> Result<Handles, SourceError> {
+        self.kernel.handles()
+    }
+
+    /// The part of it that translated connections take.
+    ///
+    /// # Errors
+    /// When there are no descriptors left.
+    pub fn nat_handles(&self) -> Result<Handles, SourceError> {
+        self.kernel.nat_handles()
     }
 
     /// Attaches to these devices, whose programs are loaded, all hooks right after one another: whatever takes time comes before
     /// or behind, so that no direction of no interface counts while others do not yet.
-    pub(super) fn attach_devices(
+    pub(crate) fn attach_devices(
         &mut self,
         devices: &[&Device],
         options: &AttachOptions,
@@ -181,24 +168,9 @@ impl AttachedKernel {
         &mut self.kernel
     }
 
-    /// Whether the programs write diagnostics.
-    pub const fn has_diagnostics(&self) -> bool {
-        self.kernel.has_diagnostics()
-    }
-
     /// Whether the programs go on counting when this is dropped.
     pub const fn stays(&self) -> bool {
         self.pins.is_some()
-    }
-
-    /// Whether the maps are those of a run before that was killed, and what it had stored of them is known.
-    pub fn is_resumed(&self) -> bool {
-        self.pins.as_ref().is_some_and(Pins::is_resumed)
-    }
-
-    /// What is to be stored before the first window, so that a kill before it loses nothing; of maps that are pinned.
-    pub fn begun(&self, clock_offset_ns: u64) -> Option<Readings> {
-        self.pins.as_ref()?.begun(self.since_ns, clock_offset_ns)
     }
 
     /// Called before the maps are read for the first time: from now on only this process knows what was reported of them.
@@ -208,11 +180,11 @@ impl AttachedKernel {
         }
     }
 
-    /// Called after they were read for the last time, and everything that was reported was taken out of them.
-    /// The last window ended at `until_ns` of the kernel's clock.
-    pub fn hand_over(&self, flows: &KernelFlows, until_ns: u64) -> Result<(), SourceError> {
+    /// Called after they were read for the last time, and everything that was reported was taken out of them: the ledger held these
+    /// rows. The last window ended at `until_ns` of the kernel's clock.
+    pub fn hand_over(&self, rows: &[LedgerSlot], until_ns: u64) -> Result<(), SourceError> {
         let Some(pins) = &self.pins else { return Ok(()) };
-        pins.hand_over(flows.last_ledger(), until_ns)?;
+        pins.hand_over(rows, until_ns)?;
         let path = pins.maps().display().to_string();
         let detach = detach_command(pins.root());
         tracing::info!(path, "stays attached and goes on counting for the next start (`{detach}` ends it)");
@@ -246,7 +218,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(20);
 
 /// Our own programs where no daemon claims the interface and nothing is known to be pinned: they count, and a second
 /// set would count everything again.
-pub(super) fn refuse_strays(devices: &[Device], pins: Option<&Pins>) -> Result<(), SourceError> {
+pub(crate) fn refuse_strays(devices: &[Device], pins: Option<&Pins>) -> Result<(), SourceError> {
     let known = pins.map(|pins| pins.programs(devices)).unwrap_or_default();
     for device in devices {
         let began = Instant::now();
@@ -270,12 +242,12 @@ fn stray(device: &Device, known: &[u32]) -> Option<Present> {
 }
 
 /// At XDP a packet cannot be marked yet.
-pub(super) fn takes_tc(mode: Attach, topology: &Topology) -> bool {
+pub(crate) fn takes_tc(mode: Attach, topology: &Topology) -> bool {
     mode == Attach::Auto && !topology.overlaps.is_empty()
 }
 
 /// What programs are loaded with: an index for each place in the ledger, and the name of the interface that has it.
-pub(super) fn named(slots: &Slots, devices: &[Device]) -> Vec<(u32, String)> {
+pub(crate) fn named(slots: &Slots, devices: &[Device]) -> Vec<(u32, String)> {
     let name = |index: &u32| devices.iter().find(|d| d.index == *index).map(|d| d.name.clone()).unwrap_or_default();
     slots.for_programs().into_iter().zip(slots.indices().iter().map(name)).collect()
 }
@@ -291,7 +263,7 @@ fn hooks(mode: Attach, device: &Device, direction: TcAttachType, marks: bool) ->
 
 /// Has the verifier see the programs that attaching to these devices takes, which is half a second for each. What it refuses shows
 /// when it is to be attached.
-pub(super) fn load_for(kernel: &mut Kernel, devices: &[&Device], mode: Attach, topology: &Topology) {
+pub(crate) fn load_for(kernel: &mut Kernel, devices: &[&Device], mode: Attach, topology: &Topology) {
     let marks = takes_tc(mode, topology);
     let mut names: Vec<&'static str> = Vec::new();
     for device in devices {
@@ -374,7 +346,7 @@ impl<'a> Taken<'a> {
 }
 
 /// Why these hooks: what the device is, what was refused, and who else is there.
-pub(super) fn reason(device: &Device, mode: Attach, refused: &[String], beside: &[String]) -> String {
+pub(crate) fn reason(device: &Device, mode: Attach, refused: &[String], beside: &[String]) -> String {
     let mut why = match (mode, &device.driver) {
         (Attach::Auto, Some(driver)) => format!("{} is a NIC (driver {driver}): native XDP first", device.name),
         (Attach::Auto, None) => {

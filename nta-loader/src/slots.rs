@@ -8,26 +8,26 @@ const NOBODY: u32 = u32::MAX;
 
 /// Interface indices by place; 0 in one that is free.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Slots(Vec<u32>);
+pub(crate) struct Slots(Vec<u32>);
 
 impl Slots {
     /// These indices in their order; 0 is a free place.
-    pub(super) const fn new(indices: Vec<u32>) -> Self {
+    pub(crate) const fn new(indices: Vec<u32>) -> Self {
         Self(indices)
     }
 
     /// Interface indices by place; 0 in one that is free.
-    pub(super) fn indices(&self) -> &[u32] {
+    pub(crate) fn indices(&self) -> &[u32] {
         &self.0
     }
 
     /// The place of an interface.
-    pub(super) fn place(&self, index: u32) -> Option<usize> {
+    pub(crate) fn place(&self, index: u32) -> Option<usize> {
         self.0.iter().position(|known| *known == index)
     }
 
     /// The same set of interfaces as these, wherever they are.
-    pub(super) fn holds(&self, indices: &[u32]) -> bool {
+    pub(crate) fn holds(&self, indices: &[u32]) -> bool {
         let taken = self.0.iter().filter(|index| **index != 0).count();
         taken == indices.len() && indices.iter().all(|index| self.0.contains(index))
     }
@@ -35,7 +35,7 @@ impl Slots {
     /// Keeps the places of these, and gives one to each that has none, a free one first. The last place of the ledger is that of
     /// strangers.
     #[must_use]
-    pub(super) fn with(&self, indices: &[u32]) -> Self {
+    pub(crate) fn with(&self, indices: &[u32]) -> Self {
         let mut new: Vec<u32> = self.0.iter().map(|index| if indices.contains(index) { *index } else { 0 }).collect();
         for index in indices.iter().filter(|index| self.place(**index).is_none()) {
             match new.iter().position(|known| *known == 0) {
@@ -48,12 +48,12 @@ impl Slots {
     }
 
     /// What programs are loaded with.
-    pub(super) fn for_programs(&self) -> Vec<u32> {
+    pub(crate) fn for_programs(&self) -> Vec<u32> {
         self.0.iter().map(|index| if *index == 0 { NOBODY } else { *index }).collect()
     }
 
     /// A bit for the place of each of these.
-    pub(super) fn bits(&self, indices: &[u32]) -> u16 {
+    pub(crate) fn bits(&self, indices: &[u32]) -> u16 {
         indices.iter().filter_map(|index| self.place(*index)).fold(0, |bits, place| bits | 1 << place)
     }
 }

@@ -4,12 +4,12 @@
 use aya::programs::tc::TcError;
 use aya::programs::{LinkOrder, ProgramError, TcAttachType};
 
-use super::load::causes;
-use crate::config::{Attach, TcxOrder};
-use crate::source::SourceError;
+use crate::SourceError;
+use crate::load::causes;
+use crate::options::{Attach, TcxOrder};
 
 /// The place of a link among others.
-pub(super) const fn link_order(order: TcxOrder) -> LinkOrder {
+pub(crate) const fn link_order(order: TcxOrder) -> LinkOrder {
     match order {
         TcxOrder::First => LinkOrder::first(),
         TcxOrder::Last => LinkOrder::last(),
@@ -18,7 +18,7 @@ pub(super) const fn link_order(order: TcxOrder) -> LinkOrder {
 
 /// A hook for packets of one direction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Hook {
+pub(crate) enum Hook {
     XdpNative,
     XdpGeneric,
     Tcx,
@@ -27,9 +27,9 @@ pub(super) enum Hook {
 
 impl Hook {
     /// Those with links that can be pinned.
-    pub(super) const LINKS: [Self; 3] = [Self::XdpNative, Self::XdpGeneric, Self::Tcx];
+    pub(crate) const LINKS: [Self; 3] = [Self::XdpNative, Self::XdpGeneric, Self::Tcx];
 
-    pub(super) const fn name(self) -> &'static str {
+    pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::XdpNative => "xdp",
             Self::XdpGeneric => "xdp-generic",
@@ -38,7 +38,7 @@ impl Hook {
         }
     }
 
-    pub(super) const fn is_xdp(self) -> bool {
+    pub(crate) const fn is_xdp(self) -> bool {
         matches!(self, Self::XdpNative | Self::XdpGeneric)
     }
 }
@@ -46,7 +46,7 @@ impl Hook {
 impl Attach {
     /// Hooks to try in order. Native XDP comes late on virtual devices: on veth it switches segmentation offload off,
     /// which costs three quarters of the throughput (measured: 20 Gbit/s without a program, 5 with an empty one).
-    pub(super) const fn order(self, physical: bool) -> &'static [Hook] {
+    pub(crate) const fn order(self, physical: bool) -> &'static [Hook] {
         match self {
             Self::Auto if physical => &[Hook::XdpNative, Hook::Tcx, Hook::Tc, Hook::XdpGeneric],
             Self::Auto => &[Hook::Tcx, Hook::Tc, Hook::XdpNative, Hook::XdpGeneric],
@@ -58,12 +58,12 @@ impl Attach {
     }
 
     /// Whether XDP and nothing else is asked for.
-    pub(super) const fn is_xdp(self) -> bool {
+    pub(crate) const fn is_xdp(self) -> bool {
         matches!(self, Self::Xdp | Self::XdpGeneric)
     }
 
     /// The same for outgoing packets, which have no XDP: TCX, or clsact where that is asked for or TCX is missing.
-    pub(super) const fn egress_order(self) -> &'static [Hook] {
+    pub(crate) const fn egress_order(self) -> &'static [Hook] {
         match self {
             Self::Tc => &[Hook::Tc],
             _ => &[Hook::Tcx, Hook::Tc],
@@ -72,10 +72,10 @@ impl Attach {
 }
 
 /// Both directions with their names.
-pub(super) const DIRECTIONS: [(TcAttachType, &str); 2] =
+pub(crate) const DIRECTIONS: [(TcAttachType, &str); 2] =
     [(TcAttachType::Ingress, "ingress"), (TcAttachType::Egress, "egress")];
 
-pub(super) const fn program_at(direction: TcAttachType) -> &'static str {
+pub(crate) const fn program_at(direction: TcAttachType) -> &'static str {
     match direction {
         TcAttachType::Ingress => "nta_tc_ingress",
         _ => "nta_tc_egress",
@@ -83,14 +83,14 @@ pub(super) const fn program_at(direction: TcAttachType) -> &'static str {
 }
 
 /// Whether a program of this name is one of ours.
-pub(super) fn is_ours(name: &str) -> bool {
+pub(crate) fn is_ours(name: &str) -> bool {
     ["nta_tc_ingress", "nta_tc_egress", "nta_xdp", "nta_xdp_frags"].contains(&name)
 }
 
-pub(super) const NO_PERMISSION: &str = "not permitted";
+pub(crate) const NO_PERMISSION: &str = "not permitted";
 
 /// The kernel's errno in words that say what to do about it.
-pub(super) fn explain(hook: Hook, error: &SourceError) -> String {
+pub(crate) fn explain(hook: Hook, error: &SourceError) -> String {
     let errno = causes(error).find_map(|cause| {
         if let Some(TcError::NetlinkError(_)) = cause.downcast_ref::<TcError>() {
             return None;
@@ -116,4 +116,4 @@ pub(super) fn explain(hook: Hook, error: &SourceError) -> String {
     }
 }
 
-pub(super) const NO_TCX: &str = "this kernel has no TCX (6.6 and later have)";
+pub(crate) const NO_TCX: &str = "this kernel has no TCX (6.6 and later have)";

@@ -16,7 +16,7 @@ const MAX_DEPTH: u32 = 4;
 ///
 /// # Errors
 /// A sentence for the operator.
-pub(super) fn offsets() -> Result<Conntrack, String> {
+pub(crate) fn offsets() -> Result<Conntrack, String> {
     let without = |error: &dyn std::fmt::Display| format!("the kernel's type information cannot be read: {error}");
     let base = Btf::from_file(VMLINUX).map_err(|error| without(&format!("{VMLINUX}: {error}")))?;
     let skb = offset(&base, "sk_buff", "_nfct").ok_or("this kernel has no connection tracking")?;

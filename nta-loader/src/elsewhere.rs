@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
-use super::pin::{entries, indices_of, namespace_folder};
+use crate::pin::{entries, indices_of, namespace_folder};
 
 /// Namespaces that are looked at.
 const MAX_NAMESPACES: usize = 256;

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use crate::source::SourceError;
+use crate::SourceError;
 use nta_core::domain::NicCounts;
 
 /// A network interface.
@@ -131,7 +131,7 @@ fn index_of(name: &str) -> Option<u32> {
 }
 
 /// The name of an interface of this network namespace.
-pub(super) fn name_of(index: u32) -> Option<String> {
+pub(crate) fn name_of(index: u32) -> Option<String> {
     let mut name = [0_u8; libc::IF_NAMESIZE];
     // SAFETY: the buffer has the length that the call asks for.
     let found = unsafe { libc::if_indextoname(index, name.as_mut_ptr().cast()) };

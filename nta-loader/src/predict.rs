@@ -3,13 +3,13 @@
 
 use aya::programs::TcAttachType;
 
-use super::attach::reason;
-use super::claim::holder;
-use super::device::Device;
-use super::hook::{Hook, NO_TCX};
-use super::netlink::has_native_xdp;
-use super::present::{at_tcx, at_xdp};
-use crate::config::Attach;
+use crate::attach::reason;
+use crate::claim::holder;
+use crate::device::Device;
+use crate::hook::{Hook, NO_TCX};
+use crate::netlink::has_native_xdp;
+use crate::options::Attach;
+use crate::present::{at_tcx, at_xdp};
 
 /// What `auto` would take.
 #[derive(Clone, Debug, PartialEq, Eq)]

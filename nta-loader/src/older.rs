@@ -3,11 +3,12 @@
 
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr};
+use std::os::fd::OwnedFd;
 use std::time::Duration;
 
 use nta_common::nat::Tuple;
 
-use super::netlink::{attribute, dump};
+use crate::netlink::{attribute, begin_dump, read_dump};
 
 /// linux/netfilter/nfnetlink.h, nfnetlink_conntrack.h
 const NFNL_SUBSYS_CTNETLINK: u16 = 1;
@@ -32,15 +33,22 @@ const PATIENCE: Duration = Duration::from_secs(2);
 
 /// A connection: how its first packet came in, and how the answers come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Connection {
+pub enum Connection {
+    /// Of IPv4.
     V4([Tuple<u32>; 2]),
+    /// Of IPv6.
     V6([Tuple<[u64; 2]>; 2]),
 }
 
-/// Calls `visit` for each, with whether it is translated, until that says that it has enough.
-pub(super) fn connections(mut visit: impl FnMut(Connection, bool) -> bool) -> io::Result<()> {
+/// Asks for the table. Asking takes `CAP_NET_ADMIN`, reading what comes does not.
+pub fn open() -> io::Result<OwnedFd> {
     let kind = NFNL_SUBSYS_CTNETLINK << 8 | IPCTNL_MSG_CT_GET;
-    dump(libc::NETLINK_NETFILTER, kind, &[0; NFGENMSG_BYTES], PATIENCE, |message| {
+    begin_dump(libc::NETLINK_NETFILTER, kind, &[0; NFGENMSG_BYTES], PATIENCE)
+}
+
+/// Calls `visit` for each connection, with whether it is translated, until that says that it has enough.
+pub fn read(table: &OwnedFd, mut visit: impl FnMut(Connection, bool) -> bool) -> io::Result<()> {
+    read_dump(table, |message| {
         let attributes = message.get(NFGENMSG_BYTES..).unwrap_or_default();
         connection(attributes).is_none_or(|(connection, is_translated)| visit(connection, is_translated))
     })

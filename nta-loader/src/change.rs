@@ -2,28 +2,42 @@
 //! attached, over the same maps; then each takes the place of the one before, in the kernel and at once. An interface that stays
 //! loses no packet, and flows go on.
 
-use super::attach::{AttachOptions, AttachedKernel, load_for, named, refuse_strays, takes_tc};
-use super::claim::Claim;
-use super::clock::monotonic_ns;
-use super::device::Device;
-use super::hook::DIRECTIONS;
-use super::link::{Held, Link};
-use super::load::{Kernel, KernelOptions};
-use super::maps::KernelFlows;
-use super::netlink;
-use super::topology::Topology;
-use crate::source::SourceError;
-use nta_core::domain::{Attachment, Interface};
+use crate::SourceError;
+use crate::attach::{AttachedKernel, load_for, named, refuse_strays, takes_tc};
+use crate::attached::AttachOptions;
+use crate::claim::Claim;
+use crate::device::Device;
+use crate::hook::DIRECTIONS;
+use crate::jiffies::monotonic_ns;
+use crate::link::{Held, Link};
+use crate::load::{Kernel, KernelOptions};
+use crate::netlink;
+use crate::topology::Topology;
+use nta_common::LedgerSlot;
+use nta_core::domain::Attachment;
 
 /// What a change of the set brought about.
 #[derive(Debug, Default)]
 pub struct Change {
-    /// The ledger's rows of names that are counted no more.
-    pub rows: Vec<Interface>,
+    /// Places in the ledger that another interface has from now on.
+    pub assigned: Vec<Assigned>,
+    /// Whether translated connections are joined from now on, which they were not before.
+    pub joins_translated: bool,
     /// Interfaces that cannot be attached, a reason each; the others are.
     pub refused: Vec<SourceError>,
     /// An interface that stays had to change its hook: from when to when, by the kernel's clock, it was not counted.
     pub uncounted_ns: Option<(u64, u64)>,
+}
+
+/// A place in the ledger that has another interface, or one of another name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Assigned {
+    /// The place.
+    pub slot: usize,
+    /// The interface's name.
+    pub name: String,
+    /// What the place held of those before.
+    pub held: LedgerSlot,
 }
 
 impl AttachedKernel {
@@ -36,7 +50,6 @@ impl AttachedKernel {
         devices: &[Device],
         attach: &AttachOptions,
         options: KernelOptions,
-        flows: &mut KernelFlows,
     ) -> Result<Change, SourceError> {
         let mut change = Change::default();
         let mut devices = devices.to_vec();
@@ -62,7 +75,8 @@ impl AttachedKernel {
         let tunnel_ends = slots.bits(&topology.tunnel_ends);
         let bare = slots.bits(&netlink::without_link_header(&devices));
         let options = KernelOptions { interfaces: named(&slots, &devices), mark, tunnel_ends, bare, ..options };
-        let (mut kernel, translations) = Kernel::load_beside(&options, &self.kernel)?;
+        let mut kernel = Kernel::load_beside(&options, &self.kernel)?;
+        change.joins_translated = kernel.joins_nat() && !self.kernel.joins_nat();
         let remains = |held: &&Held| devices.iter().any(|device| device.index == held.index);
         self.held.iter().filter(remains).try_for_each(|held| held.load(&mut kernel))?;
         let to_tc = takes_tc(attach.mode, &topology);
@@ -71,7 +85,7 @@ impl AttachedKernel {
         let new: Vec<&Device> = devices.iter().filter(|device| hooks(device.index) < DIRECTIONS.len()).collect();
         load_for(&mut kernel, &new, attach.mode, &topology);
         if let Some(pins) = &mut self.pins {
-            let is_new = translations.is_some();
+            let is_new = change.joins_translated;
             let nat =
                 ["NAT4", "NAT6"].into_iter().filter(|_| is_new).filter_map(|name| Some((name, kernel.map(name)?)));
             pins.go_on_with(&slots, &nat.collect::<Vec<_>>())?;
@@ -101,12 +115,12 @@ impl AttachedKernel {
         for (slot, index) in slots.indices().iter().enumerate() {
             let name = devices.iter().find(|device| device.index == *index).map(|device| device.name.as_str());
             if let Some(name) = name.filter(|name| self.is_renamed(slot, *index, name)) {
-                change.rows.extend(flows.assign(slot, name)?);
+                let held = self.kernel.counted(slot)?;
+                change.assigned.push(Assigned { slot, name: name.to_owned(), held });
             }
         }
-        if let Some(translations) = translations {
-            flows.join_translated(translations);
-            flows.learn_translated(self.kernel.tick());
+        if change.joins_translated {
+            self.kernel.learn_translated();
         }
         (self.topology, self.mark, self.slots) = (topology, mark, slots);
 

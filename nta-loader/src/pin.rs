@@ -16,23 +16,24 @@ use std::path::{Path, PathBuf};
 use aya::maps::MapData;
 use aya::programs::TcAttachType;
 use aya::programs::links::{FdLink, PinnedLink};
-use nta_common::limits::{MAX_FRAGMENTED, MAX_INTERFACES, MAX_OVERFLOWS};
+use nta_common::limits::{MAX_FRAGMENTED, MAX_OVERFLOWS};
 use nta_common::nat::Translated;
 use nta_common::{Counter, CpuSlot, FlowKey4, FlowKey6, FlowStats, FragmentKey, LedgerSlot, OverflowKey};
 
-use super::claim;
-use super::device::{Device, name_of};
-use super::elements;
-use super::handover::{self, Handover};
-use super::hook::{DIRECTIONS, Hook};
-use super::slots::Slots;
-use crate::source::SourceError;
-use nta_core::domain::{Readings, Resume};
+use crate::SourceError;
+use crate::attached::Pinned;
+use crate::claim;
+use crate::device::{Device, name_of};
+use crate::elements;
+use crate::handover::{self, Handover};
+use crate::hook::{DIRECTIONS, Hook};
+use crate::slots::Slots;
+use nta_core::domain::Readings;
 
 /// What the fields of the pinned maps mean. Raised with every change that the sizes do not show.
 const SCHEMA: usize = 5;
 /// The maps that the next daemon goes on with.
-pub(super) const PINNED_MAPS: [&str; 7] = ["FLOWS4", "FLOWS6", "NAT4", "NAT6", "OVERFLOW", "FRAGMENTS", "LEDGER"];
+pub(crate) const PINNED_MAPS: [&str; 7] = ["FLOWS4", "FLOWS6", "NAT4", "NAT6", "OVERFLOW", "FRAGMENTS", "LEDGER"];
 const HANDOVER: &str = "handover";
 /// How deep and wide a BPF file system is searched.
 const SEARCH_DEPTH: usize = 4;
@@ -42,7 +43,7 @@ const BPF_FS_MAGIC: i64 = 0xcafe_4a11;
 
 /// What is pinned for the interfaces of one daemon.
 #[derive(Debug)]
-pub(super) struct Pins {
+pub(crate) struct Pins {
     /// Folder of the network namespace.
     links: PathBuf,
     /// Folder of the maps.
@@ -53,8 +54,6 @@ pub(super) struct Pins {
     slots: Slots,
     /// What the ledger held when the last daemon ended; empty when the maps are new.
     base: Handover,
-    /// What the run before committed last of these maps.
-    resume: Option<Resume>,
     /// Whether what the run before committed is gone on from because there is no handover.
     is_resumed: bool,
 }
@@ -62,11 +61,11 @@ pub(super) struct Pins {
 impl Pins {
     /// Makes the folders, and decides whether the maps in them are gone on with. The interfaces are claimed.
     /// A run before may have committed what they held.
-    pub(super) fn open(
+    pub(crate) fn open(
         path: &Path,
         devices: &[Device],
         max_flows: [u32; 2],
-        resume: Option<Resume>,
+        readings: Option<&Readings>,
     ) -> Result<Self, SourceError> {
         let failed = |reason: String| SourceError::Pin { path: path.display().to_string(), reason };
         if !on_bpffs(path) {
@@ -80,17 +79,16 @@ impl Pins {
         let maps = links.join(folder_name(&layout, &slots));
         fs::create_dir_all(&maps).map_err(|error| failed(format!("cannot make {}: {error}", maps.display())))?;
         let base = Handover::default();
-        let mut pins = Self { links, maps, layout, slots, base, resume: None, is_resumed: false };
-        pins.resume = resume.filter(|resume| identity(&pins.maps).is_some_and(|maps| maps == resume.readings.maps));
+        let mut pins = Self { links, maps, layout, slots, base, is_resumed: false };
+        let readings = readings.filter(|readings| identity(&pins.maps).is_some_and(|maps| maps == readings.maps));
         match handover::read(&pins.maps.join(HANDOVER)) {
             Ok(handover) => {
                 tracing::info!(path = %pins.maps.display(), "going on with the maps of the run before");
                 pins.base = handover;
             }
-            Err(_killed) if let Some(resume) = &pins.resume => {
-                let flows = resume.flows.len();
-                tracing::warn!(flows, "the run before was killed: going on from what it had stored");
-                pins.base.rows.clone_from(&resume.readings.ledger);
+            Err(_killed) if let Some(readings) = readings => {
+                tracing::warn!("the run before was killed: going on from what it had stored");
+                pins.base.rows.clone_from(&readings.ledger);
                 pins.is_resumed = true;
             }
             Err(error) => {
@@ -108,12 +106,12 @@ impl Pins {
     }
 
     /// Which place in the ledger each interface has.
-    pub(super) const fn slots(&self) -> &Slots {
+    pub(crate) const fn slots(&self) -> &Slots {
         &self.slots
     }
 
     /// The interfaces are others from now on, and count in the same maps. `nat` are maps that take the place of pinned ones.
-    pub(super) fn go_on_with(&mut self, slots: &Slots, nat: &[(&str, BorrowedFd<'_>)]) -> Result<(), SourceError> {
+    pub(crate) fn go_on_with(&mut self, slots: &Slots, nat: &[(&str, BorrowedFd<'_>)]) -> Result<(), SourceError> {
         let mut maps = self.links.join(folder_name(&self.layout, slots));
         if slots.holds(&[]) {
             // Without interfaces they stay where the last ones were.
@@ -134,69 +132,45 @@ impl Pins {
     }
 
     /// Where the maps are pinned.
-    pub(super) fn maps(&self) -> &Path {
+    pub(crate) fn maps(&self) -> &Path {
         &self.maps
     }
 
     /// The path that everything is pinned below, as it is configured.
-    pub(super) fn root(&self) -> &Path {
+    pub(crate) fn root(&self) -> &Path {
         self.links.parent().unwrap_or(&self.links)
     }
 
-    /// What the ledger held when the last daemon ended; empty when the maps are new.
-    pub(super) fn base(&self) -> &[LedgerSlot] {
-        &self.base.rows
-    }
-
-    /// What the run before committed last of these maps, for the first to ask.
-    pub(super) fn take_resume(&mut self) -> Option<Resume> {
-        self.resume.take()
-    }
-
-    /// When the last window before the handover ended, by the kernel's clock: in this database or in another one.
-    pub(super) const fn handed_over_ns(&self) -> Option<u64> {
-        self.base.until_ns
-    }
-
-    /// Whether a run that was killed is gone on from.
-    pub(super) const fn is_resumed(&self) -> bool {
-        self.is_resumed
-    }
-
-    /// What a start that is killed before its first window leaves to the next one: nothing of these maps was reported that the
-    /// run before had not. `None` where the run before was killed, as that is stored. Of new maps it is from the attaching on.
-    pub(super) fn begun(&self, since_ns: u64, clock_offset_ns: u64) -> Option<Readings> {
-        let mut ledger = self.base.rows.clone();
-        ledger.resize(MAX_INTERFACES, LedgerSlot::default());
-        let time_ns = self.base.until_ns.unwrap_or(since_ns);
-        let maps = self.identity().filter(|_| !self.is_resumed)?;
-        Some(Readings { maps, time_ns, clock_offset_ns, ledger })
-    }
-
-    /// Which maps these are, once they are there.
-    pub(super) fn identity(&self) -> Option<String> {
-        identity(&self.maps)
+    /// Which maps these are, and what was reported of them.
+    pub(crate) fn pinned(&self) -> Pinned {
+        Pinned {
+            maps: identity(&self.maps).unwrap_or_default(),
+            path: self.maps.display().to_string(),
+            base: self.base.rows.clone(),
+            handed_over_ns: self.base.until_ns,
+            is_resumed: self.is_resumed,
+        }
     }
 
     /// The hook at which an earlier run left a link of this interface.
-    pub(super) fn hook_of(&self, index: u32, direction: TcAttachType) -> Option<Hook> {
+    pub(crate) fn hook_of(&self, index: u32, direction: TcAttachType) -> Option<Hook> {
         Hook::LINKS.into_iter().find(|hook| self.link(index, direction, *hook).exists())
     }
 
-    pub(super) fn link(&self, index: u32, direction: TcAttachType, hook: Hook) -> PathBuf {
+    pub(crate) fn link(&self, index: u32, direction: TcAttachType, hook: Hook) -> PathBuf {
         let direction = if direction == TcAttachType::Ingress { "ingress" } else { "egress" };
         self.links.join(format!("if{index}_{direction}_{}", hook.name()))
     }
 
     /// Removes the links that an earlier run left of this interface.
-    pub(super) fn unlink(&self, index: u32, direction: TcAttachType) {
+    pub(crate) fn unlink(&self, index: u32, direction: TcAttachType) {
         for hook in Hook::LINKS {
             remove(&self.link(index, direction, hook));
         }
     }
 
     /// Ids of the programs that pinned links of these interfaces have.
-    pub(super) fn programs(&self, devices: &[Device]) -> Vec<u32> {
+    pub(crate) fn programs(&self, devices: &[Device]) -> Vec<u32> {
         let indices = devices.iter().map(|device| device.index);
         let of = |index: u32| {
             let hooks = |direction| Hook::LINKS.map(|hook| self.link(index, direction, hook));
@@ -206,7 +180,7 @@ impl Pins {
     }
 
     /// Removes the maps of a start that failed and the links into them, unless they hold what an earlier run left.
-    pub(super) fn abandon(&self, devices: &[Device]) {
+    pub(crate) fn abandon(&self, devices: &[Device]) {
         if self.base.rows.is_empty() {
             for (device, (direction, _)) in devices.iter().flat_map(|device| DIRECTIONS.map(|d| (device, d))) {
                 self.unlink(device.index, direction);
@@ -216,12 +190,12 @@ impl Pins {
     }
 
     /// The maps are read from now on: if this process dies, nobody knows what it took out of them.
-    pub(super) fn take_over(&self) {
+    pub(crate) fn take_over(&self) {
         remove(&self.maps.join(HANDOVER));
     }
 
     /// Leaves to the next daemon what it has to know.
-    pub(super) fn hand_over(&self, rows: &[LedgerSlot], until_ns: u64) -> Result<(), SourceError> {
+    pub(crate) fn hand_over(&self, rows: &[LedgerSlot], until_ns: u64) -> Result<(), SourceError> {
         let path = self.maps.join(HANDOVER);
         handover::write(&path, rows, until_ns)
             .map_err(|error| SourceError::Pin { path: path.display().to_string(), reason: error.to_string() })
@@ -229,7 +203,7 @@ impl Pins {
 
     /// Removes what is of no use any more: maps of other layouts or sets of our interfaces, everything of interfaces
     /// that are gone. What belongs to an interface that is there and not ours stays: it may be another daemon's.
-    pub(super) fn clean(&self, devices: &[Device]) {
+    pub(crate) fn clean(&self, devices: &[Device]) {
         for path in entries(&self.links) {
             let Some(indices) = indices_of(&path) else { continue };
             let ours = path.is_dir() && indices.iter().any(|index| devices.iter().any(|d| d.index == *index));
@@ -285,7 +259,7 @@ fn program_of(link: PinnedLink) -> Option<u32> {
 
 /// Folder of this network namespace.
 /// The path below which an ended daemon has pinned a link to this interface, if it is found on a BPF file system.
-pub(super) fn pinned_below(index: u32) -> Option<PathBuf> {
+pub(crate) fn pinned_below(index: u32) -> Option<PathBuf> {
     fn search(folder: &Path, index: u32, depth: usize) -> Option<PathBuf> {
         let links = namespace_folder(folder).ok()?;
         if entries(&links).iter().any(|path| indices_of(path).is_some_and(|indices| indices.contains(&index))) {
@@ -299,7 +273,7 @@ pub(super) fn pinned_below(index: u32) -> Option<PathBuf> {
     places.find_map(|(place, kind)| if kind == "bpf" { search(Path::new(place), index, SEARCH_DEPTH) } else { None })
 }
 
-pub(super) fn namespace_folder(path: &Path) -> io::Result<PathBuf> {
+pub(crate) fn namespace_folder(path: &Path) -> io::Result<PathBuf> {
     Ok(path.join(format!("net{}", fs::metadata("/proc/self/ns/net")?.ino())))
 }
 
@@ -315,7 +289,7 @@ fn slots_of(folder: &Path, layout: &str) -> Vec<Slots> {
 }
 
 /// Interface indices in the name of a link or of a folder of maps; `None` for files that are not ours.
-pub(super) fn indices_of(path: &Path) -> Option<Vec<u32>> {
+pub(crate) fn indices_of(path: &Path) -> Option<Vec<u32>> {
     let name = path.file_name()?.to_str()?;
     if let Some(rest) = name.strip_prefix("if") {
         return Some(vec![rest.split('_').next()?.parse().ok()?]);
@@ -346,7 +320,7 @@ fn layout(max_flows: [u32; 2]) -> u32 {
     parts.iter().fold(0x811c_9dc5, |hash, part| (hash ^ *part as u32).wrapping_mul(0x0100_0193))
 }
 
-pub(super) fn entries(folder: &Path) -> Vec<PathBuf> {
+pub(crate) fn entries(folder: &Path) -> Vec<PathBuf> {
     fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path()).collect()
 }
 

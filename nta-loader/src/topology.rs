@@ -4,8 +4,8 @@
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
 
-use super::device::Device;
-use super::netlink::{self, Place};
+use crate::device::Device;
+use crate::netlink::{self, Place};
 
 /// Kinds of interfaces (`IFLA_INFO_KIND`) at which a packet is put into another one, or taken out.
 const TUNNELS: [&str; 19] = [
@@ -36,7 +36,7 @@ pub struct Topology {
     /// Which watched interfaces share packets with others, a sentence each; empty when none do.
     pub overlaps: Vec<String>,
     /// Indices of watched ends of tunnels.
-    pub(super) tunnel_ends: Vec<u32>,
+    pub(crate) tunnel_ends: Vec<u32>,
 }
 
 impl Topology {
@@ -71,7 +71,7 @@ impl Topology {
 
     /// What packets are marked with that were counted: the same after a restart, another one in other namespaces, whose
     /// packets may come here. 0 where nothing overlaps.
-    pub(super) fn mark(&self, watched: &[Device]) -> u16 {
+    pub(crate) fn mark(&self, watched: &[Device]) -> u16 {
         if self.overlaps.is_empty() {
             return 0;
         }

@@ -1,0 +1,44 @@
+//! How many entries each map has, from a memory budget.
+
+use nta_common::limits::MAX_NESTED;
+use nta_common::{FlowKey4, FlowKey6, FlowStats};
+
+/// What a hash map entry takes in the kernel beyond key and value (`struct htab_elem`).
+const ENTRY_OVERHEAD: u64 = 48;
+
+/// Share of the map memory that goes to IPv4, in percent.
+const IPV4_SHARE: u64 = 60;
+/// Fewer flows than this make no useful map, whatever the budget says.
+const MIN_FLOWS: u64 = 64;
+/// Translated connections that are known at once: one for so many flows. Each takes a fifth of a flow's memory, of IPv6 a quarter.
+const FLOWS_PER_TRANSLATION: u32 = 2;
+/// Entries of a map of translations, or of nested flows, that nothing is written to.
+pub(crate) const SMALLEST_NAT: u32 = 64;
+/// Directions of flows of which is known in which flow they lie: one for so many flows, and no fewer than these.
+const FLOWS_PER_NESTED: u32 = 4;
+const FEWEST_NESTED: u32 = 1024;
+
+/// Translated connections that are known beside so many flows.
+pub(crate) fn max_translated(max_flows: [u32; 2]) -> [u32; 2] {
+    max_flows.map(|flows| (flows / FLOWS_PER_TRANSLATION).max(SMALLEST_NAT))
+}
+
+/// Directions of flows within others that are known beside so many flows, where tunnels are opened.
+pub fn max_nested(max_flows: [u32; 2]) -> u32 {
+    let flows = max_flows.iter().fold(0_u32, |sum, flows| sum.saturating_add(*flows));
+    (flows / FLOWS_PER_NESTED).clamp(FEWEST_NESTED, MAX_NESTED)
+}
+
+/// Bytes that one flow takes in the kernel: IPv4, IPv6.
+const fn flow_bytes() -> [u64; 2] {
+    let value = size_of::<FlowStats>() as u64 + ENTRY_OVERHEAD;
+    [size_of::<FlowKey4>() as u64 + value, size_of::<FlowKey6>() as u64 + value]
+}
+
+/// Flows that fit `mib` MiB of map memory: IPv4, IPv6.
+pub(crate) fn max_flows(mib: u64) -> [u32; 2] {
+    let budget = mib.saturating_mul(1 << 20);
+    let [v4, v6] = flow_bytes();
+    let entries = |share: u64, each: u64| (budget / 100 * share / each).clamp(MIN_FLOWS, 1 << 26) as u32;
+    [entries(IPV4_SHARE, v4), entries(100 - IPV4_SHARE, v6)]
+}
