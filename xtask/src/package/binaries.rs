@@ -55,6 +55,9 @@ pub(super) fn build(place: &Place) -> Result<Vec<(Program, PathBuf)>> {
         cargo.args(["-p", program.name]);
     }
     cargo.args(setup::daemon_features());
+    if place.fast {
+        cargo.args(["--config", "profile.release.package.nta-daemon.opt-level=1"]);
+    }
     if place.paths {
         cargo.env_remove("SOURCE_DATE_EPOCH"); // C code would be compiled anew with every commit
     } else {

@@ -37,6 +37,9 @@ const LOADER: &[(&str, &str)] = &[
 /// Without that process the daemon's unit gets the capabilities by a drop-in.
 const ONE_PROCESS: &[(&str, &str)] =
     &[("systemd/one-process.conf", "usr/lib/systemd/system/nta-daemon.service.d/10-one-process.conf")];
+/// As long as the daemon does not say to the service manager how it is.
+const NO_NOTIFY: &[(&str, &str)] =
+    &[("systemd/no-notify.conf", "usr/lib/systemd/system/nta-daemon.service.d/20-no-notify.conf")];
 /// What Debian compresses.
 const GZIP: &[(&str, &str)] = &[("CHANGELOG.md", "usr/share/doc/nta/NEWS.md")];
 
@@ -45,7 +48,9 @@ pub(super) fn stage(place: &Place, programs: &[(Program, PathBuf)]) -> Result<Pa
     // cargo-deb finds what lies in cargo's folder of release programs, wherever that is.
     let tree = Tree { root: place.release().join("package") };
     let _none = fs::remove_dir_all(&tree.root); // of an earlier run
-    for (from, to) in FILES.iter().chain(if has_loader() { LOADER } else { ONE_PROCESS }) {
+    let attaching = if has_loader() { LOADER } else { ONE_PROCESS };
+    let notifying = if has_notify()? { &[] } else { NO_NOTIFY };
+    for (from, to) in [FILES, attaching, notifying].concat() {
         tree.copy(&host::root().join(from), to)?;
     }
     for (from, to) in GZIP {
@@ -77,6 +82,12 @@ fn with_loader(text: &str) -> Result<String> {
         bail!("{CONFIG} has no setting for the loader's socket");
     }
     Ok(text.replacen(BY_ITSELF, "\nloader = \"/run/nta-loader/loader.sock\"\n", 1))
+}
+
+/// Whether the daemon is built with what speaks to the service manager.
+fn has_notify() -> Result<bool> {
+    let manifest = fs::read_to_string(host::root().join("nta-daemon/Cargo.toml"))?;
+    Ok(manifest.lines().any(|line| line.starts_with("sd-notify")))
 }
 
 struct Tree {

@@ -30,7 +30,7 @@ skipped, never as passed; the last line is `N passed, N failed, N skipped`, and 
   paths    the forwarding paths that this kernel may lack (VLANs, bonds, ipvlan, VRF, tunnels), in QEMU, on 6.1 and 6.12;
            of `ci`, not of `all`
   package  the Debian package: installed into a fresh Debian that systemd boots in a container, an attack, an upgrade, a refused
-           downgrade, a purge; needs root; of `ci`, not of `all`
+           downgrade, a purge; needs root; of `ci`, not of `all`. With NTA_BUILT=1 of what `package --fast` has built
 
 A test says that it cannot run by printing `not run: <test>: <reason>`. Tests find the daemon by NTA_DAEMON.
 

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::Path;
+use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -9,6 +10,7 @@ use anyhow::{Context as _, Result, bail, ensure};
 
 use super::NEWER;
 use super::debian::{Debian, GATEWAY};
+use crate::process;
 use crate::report::Group;
 
 const CONFIG: &str = "/etc/nta/nta-daemon.toml";
@@ -205,9 +207,14 @@ fn purge(debian: &Debian) -> Result<()> {
     Ok(())
 }
 
-/// Whether ours are attached in the gateway's network, whose interfaces the kernel lists with them.
+/// Whether the kernel has programs that a user of the package loaded; those that a user of this machine has loaded under the same number
+/// are told apart by their name.
 fn programs(debian: &Debian) -> Result<bool> {
-    Ok(debian.beside(false, &["bpftool", "net", "list"])?.contains("nta_"))
+    let loaded = process::output(Command::new("bpftool").args(["prog", "list"]))?;
+    let users = debian.run(&["sh", "-c", "id -u nta; id -u nta-loader"])?;
+    let by = |line: &str| users.lines().any(|user| line.ends_with(&format!(" uid {user}")));
+    let lines: Vec<&str> = loaded.lines().collect();
+    Ok(lines.windows(2).any(|pair| pair[0].contains("name nta_") && by(pair[1].trim_end())))
 }
 
 fn over_data(debian: &Debian, deb: &str) -> Result<()> {
