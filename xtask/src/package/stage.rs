@@ -32,6 +32,7 @@ const FILES: &[(&str, &str)] = &[
 const LOADER: &[(&str, &str)] = &[
     ("systemd/nta-loader.service", "usr/lib/systemd/system/nta-loader.service"),
     ("systemd/nta-loader.socket", "usr/lib/systemd/system/nta-loader.socket"),
+    ("systemd/nta-bpf.mount", "usr/lib/systemd/system/run-nta\\x2dbpf.mount"),
     ("systemd/nta-loader.toml", "etc/nta/nta-loader.toml"),
 ];
 /// Without that process the daemon's unit gets the capabilities by a drop-in.

@@ -118,6 +118,8 @@ fn sandbox(debian: &Debian) -> Result<()> {
     for set in ["CapEff", "CapPrm", "CapBnd", "CapAmb"] {
         ensure!(u64::from_str_radix(&field(set), 16).ok() == Some(capabilities), "{set} is {}", field(set));
     }
+    let config = debian.run(&["stat", "-c", "%U %G %a", CONFIG])?;
+    ensure!(config == "root nta 640", "{CONFIG}, which may name passwords, is {config}");
     let [daemon, one_process, loader] = EXPOSURE;
     exposure(debian, daemon.0, if has_loader { daemon.1 } else { one_process.1 })?;
     if has_loader {
