@@ -12,8 +12,11 @@ use crate::test::Extent;
 use crate::{lint, test, tidy, vm};
 
 pub(crate) const HELP: &str = "\
-Runs lint, tidy and test, each check once and on every kernel, installs
-the Debian package into a Debian of its own, builds the release binary and looks for paths of this machine in it, and ends with one summary, timed by part; also asks for known vulnerabilities, which needs cargo-deny and the network.
+Runs lint, tidy and test, each check once and on every kernel, installs the Debian package into a Debian of its own, builds
+the release binary and looks for paths of this machine in it, and ends with one summary, timed by part; also asks for known
+vulnerabilities, which needs cargo-deny and the network.
+
+Whether two builds give the same bytes takes two builds: `cargo xtask package --twice`, before a release.
 
 Example:
   cargo xtask ci";
