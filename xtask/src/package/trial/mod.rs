@@ -12,7 +12,6 @@ use anyhow::{Context as _, Result, bail};
 use self::debian::Debian;
 use super::{Options, make};
 use crate::host::{self, Privileges};
-use crate::process;
 use crate::report::Group;
 use crate::setup::{self, Need};
 
@@ -59,7 +58,11 @@ fn packages(kept: &Path) -> Result<(std::path::PathBuf, std::path::PathBuf)> {
 fn lintian(deb: &Path) -> Result<()> {
     let mut command = Command::new("lintian");
     command.args(["--fail-on", "error,warning", "--allow-root", "--no-cfg"]).arg(deb);
-    process::output(&mut command).map(drop)
+    let output = command.output().context("cannot start lintian")?;
+    if !output.status.success() {
+        bail!("lintian: {}", String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).trim());
+    }
+    Ok(())
 }
 
 /// Why this host cannot run any of it.
