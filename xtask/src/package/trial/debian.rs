@@ -107,7 +107,11 @@ impl Debian {
 
 impl Drop for Debian {
     fn drop(&mut self) {
-        let _gone = self.container.kill(); // its first process ends with it
+        // Every process of it ends with its first one, which outlives what started it.
+        if self.init != 0 {
+            let _gone = Command::new("kill").args(["-KILL", &self.init.to_string()]).output();
+        }
+        let _gone = self.container.kill();
         let _gone = self.container.wait();
         let _kept = fs::remove_dir_all(&self.root);
     }
