@@ -5,7 +5,7 @@ use std::process::Command;
 
 use nta_tests::daemon::{collect, daemon};
 
-/// What systemd/README.md copies libxgboost to.
+/// Where packages have libxgboost.
 const INSTALLED: &str = "/usr/lib/nta/xgboost/lib";
 
 #[test]

@@ -103,7 +103,7 @@ fn soak() {
 
     let (ends, floods) = (AtomicBool::new(false), AtomicU64::new(0));
     let began = Instant::now();
-    let mut database = database;
+    let (stored, mut database) = (database.folder().to_owned(), database);
     let samples = thread::scope(|scope| {
         let (pair, folder, floods, clock) = (&pair, folder.path(), &floods, &clock);
         every(scope, &ends, 3, Box::new(|_| traffic::everything(&pair.peer, "10.77.1.1", "fd77:1::1", 20)));
@@ -168,7 +168,7 @@ fn soak() {
         while began.elapsed() < Duration::from_secs(minutes * 60) {
             thread::sleep(SAMPLE_EVERY);
             assert!(daemon.process.ended().is_none(), "the daemon ended: {}", daemon.process.log());
-            samples.extend(sample(&daemon, folder, began));
+            samples.extend(sample(&daemon, &stored, began));
         }
         ends.store(true, Ordering::Relaxed);
         samples
@@ -221,7 +221,7 @@ fn ignored(namespace: &Namespace, line: &[&str]) {
 }
 
 /// `None` while the daemon does not answer in time; how long it took is in the next one.
-fn sample(daemon: &Daemon<'_>, folder: &Path, began: Instant) -> Option<Sample> {
+fn sample(daemon: &Daemon<'_>, stored: &Path, began: Instant) -> Option<Sample> {
     let pid = daemon.process.id();
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
     let field = |name: &str| {
@@ -237,7 +237,7 @@ fn sample(daemon: &Daemon<'_>, folder: &Path, began: Instant) -> Option<Sample> 
         Some(map["entries"].as_f64()? / most * 100.0)
     };
     let fills = answer["maps"].as_array().into_iter().flatten().filter_map(fill);
-    let database = output(std::process::Command::new("du").args(["-sk"]).arg(folder));
+    let database = output(std::process::Command::new("du").args(["-sk"]).arg(stored));
     let kilobytes = String::from_utf8_lossy(&database.stdout).split_whitespace().next()?.parse::<f64>().ok()?;
     Some(Sample {
         at_s: began.elapsed().as_secs_f64(),

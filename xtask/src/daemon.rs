@@ -38,12 +38,12 @@ pub(crate) fn build(profile: Profile) -> Result<PathBuf> {
     let mut build = process::cargo(["build", "--profile", profile.name(), "-p", "nta-daemon"]);
     build.args(setup::daemon_features());
     if profile == Profile::Release {
-        trim::remap(&mut build);
+        trim::remap(&mut build, &host::target_dir());
     }
     process::run(&mut build)?;
     let binary = host::target_dir().join(profile.name()).join("nta-daemon");
     if profile == Profile::Release {
-        trim::check(&binary)?;
+        trim::check(&binary, &host::target_dir())?;
     }
     Ok(binary)
 }

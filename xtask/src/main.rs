@@ -13,6 +13,7 @@ mod demo;
 mod fuzz;
 mod lab;
 mod lint;
+mod package;
 mod replay;
 mod run;
 mod screenshots;
@@ -75,6 +76,12 @@ const COMMANDS: &[Command] = &[
     },
     Command { name: "fuzz", about: "feed arbitrary bytes to the readers", help: fuzz::HELP, run: fuzz::run },
     Command { name: "bench", about: "measure, as ratios in one run", help: bench::HELP, run: bench::run },
+    Command {
+        name: "package",
+        about: "the Debian package, the tarball, the bill of materials",
+        help: package::HELP,
+        run: package::run,
+    },
     Command {
         name: "lab",
         about: "make labelled captures of attacks and of benign traffic",

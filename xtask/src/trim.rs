@@ -9,10 +9,10 @@ use anyhow::{Context, Result, bail};
 
 use crate::{host, process};
 
-/// Has rustc write other names for the folders of this machine. A `RUSTFLAGS` of the user's is kept.
-pub(crate) fn remap(cargo: &mut Command) {
+/// Has rustc write other names for the folders of this machine, cargo's target folder among them. A `RUSTFLAGS` of the user's is kept.
+pub(crate) fn remap(cargo: &mut Command, target: &Path) {
     let flags: Vec<String> =
-        folders().iter().map(|(path, name)| format!("--remap-path-prefix={}={name}", path.display())).collect();
+        folders(target).iter().map(|(path, name)| format!("--remap-path-prefix={}={name}", path.display())).collect();
     if let Ok(own) = env::var("RUSTFLAGS") {
         cargo.env("RUSTFLAGS", format!("{own} {}", flags.join(" ")));
         return;
@@ -23,9 +23,9 @@ pub(crate) fn remap(cargo: &mut Command) {
 }
 
 /// Fails if the binary names one of these folders after all.
-pub(crate) fn check(binary: &Path) -> Result<()> {
+pub(crate) fn check(binary: &Path, target: &Path) -> Result<()> {
     let bytes = fs::read(binary).with_context(|| format!("cannot read {}", binary.display()))?;
-    for (folder, _) in folders() {
+    for (folder, _) in folders(target) {
         let path = folder.display().to_string();
         let found = bytes.windows(path.len()).position(|window| window == path.as_bytes());
         if let Some(at) = found {
@@ -38,11 +38,11 @@ pub(crate) fn check(binary: &Path) -> Result<()> {
 }
 
 /// The folders that a build reads, and what they are called instead; of two prefixes rustc takes the later one.
-fn folders() -> Vec<(PathBuf, &'static str)> {
+fn folders(target: &Path) -> Vec<(PathBuf, &'static str)> {
     let mut folders = vec![
         (host::cargo_home(), "cargo"),
         (host::rustup_home(), "rustup"),
-        (host::target_dir(), "target"),
+        (target.to_owned(), "target"),
         (host::root(), "nta"),
     ];
     if let Ok(sysroot) = process::output(Command::new("rustc").args(["--print", "sysroot"])) {
@@ -61,9 +61,9 @@ mod tests {
     fn a_binary_that_names_the_checkout_is_found() {
         let path = env::temp_dir().join(format!("nta-trim-{}", std::process::id()));
         fs::write(&path, "ELF nta/src/main.rs $ORIGIN/../../.xgboost").expect("a file");
-        check(&path).expect("no path of this machine");
+        check(&path, &host::target_dir()).expect("no path of this machine");
         fs::write(&path, format!("ELF\0{}/.xgboost/lib\0", host::root().display())).expect("a file");
-        let error = check(&path).expect_err("a path of this machine").to_string();
+        let error = check(&path, &host::target_dir()).expect_err("a path of this machine").to_string();
         assert!(error.contains(".xgboost/lib"), "{error}");
         fs::remove_file(&path).expect("it is there");
     }

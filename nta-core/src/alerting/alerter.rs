@@ -108,11 +108,6 @@ impl Alerter {
         self.earlier = Earlier::new(alerts, self.config.max_alerts);
     }
 
-    /// From now on what makes findings an alert is this. Alerts that go on do.
-    pub fn set_config(&mut self, config: AlertingConfig) {
-        self.config = config;
-    }
-
     /// Raises no alert about these from now on, and about those of before again.
     pub fn mute(&mut self, mutes: Vec<Mute>) {
         self.mutes = mutes;

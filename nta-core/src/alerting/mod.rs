@@ -32,3 +32,10 @@ pub use mute::Mute;
 pub use raise_after::RaiseAfter;
 pub(crate) use seen::date;
 pub(crate) use waiting::ANOMALY_WINDOWS;
+
+impl Alerter {
+    /// From now on what makes findings an alert is this. Alerts that go on do.
+    pub fn set_config(&mut self, config: AlertingConfig) {
+        self.config = config;
+    }
+}

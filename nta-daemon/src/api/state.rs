@@ -24,10 +24,7 @@ use crate::config::{Config, Current, ReloadHandle};
 use crate::jobs::{AnalysisAccess, Jobs, KINDS, Tools};
 use crate::pipeline::progress::Progress;
 use crate::recording::{Recorder, RingCounts};
-use crate::sink::ship::Shipping;
-use crate::sink::stream::EventStream;
-use crate::sink::webhook::Webhooks;
-use crate::sink::{self, jsonl};
+use crate::sink::{self, jsonl, ship::Shipping, stream::EventStream, webhook::Webhooks};
 use crate::store::{Audit, Range, Run, Shipped, Store};
 use crate::telemetry::{RECORDS, Records};
 use crate::uploads::Uploads;
@@ -298,12 +295,6 @@ impl ApiState {
     #[must_use]
     pub fn with_config(self, config: Config) -> Self {
         Self { config: config.into(), ..self }
-    }
-
-    /// Shows the settings in effect, and has them read again by this.
-    #[must_use]
-    pub fn with_reload(self, config: Current, reload: ReloadHandle) -> Self {
-        Self { config, reload: Some(reload), ..self }
     }
 
     /// Shows these records of a log.

@@ -17,6 +17,7 @@ mod export;
 mod exported;
 mod folds;
 mod format;
+mod generate;
 mod inputs;
 mod interrupt;
 mod labelled;
@@ -107,6 +108,9 @@ enum Command {
     PrintConfig(config::Args),
     /// Check the configuration that `run` would use, and say what is wrong with it.
     CheckConfig(config::Args),
+    /// Write man pages, completions for shells and a configuration to edit, for who makes a package.
+    #[command(hide = true)]
+    Generate(generate::Args),
     /// Say what this machine can do: kernel, BTF, rights, and the hook each interface would get.
     Doctor(doctor::Args),
 }
@@ -178,6 +182,7 @@ impl Cli {
             Command::Shipping(args) => shipping::execute(args),
             Command::PrintConfig(args) => config::print(args),
             Command::CheckConfig(args) => config::check(args),
+            Command::Generate(args) => generate::execute(&args),
             Command::Doctor(args) => doctor::execute(&args),
         }
     }

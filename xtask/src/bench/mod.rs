@@ -89,7 +89,7 @@ fn daemon_bench(name: &str, json: bool) -> Result<ExitCode> {
 fn bench(package: &str, name: &str, features: &[&str], json: bool) -> Result<ExitCode> {
     let mut command = process::cargo(["bench", "--quiet", "--package", package, "--bench", name]);
     // As the daemon's own release build, so that neither makes the other compile anew.
-    trim::remap(&mut command);
+    trim::remap(&mut command, &crate::host::target_dir());
     command.args(features).arg("--");
     if json {
         command.arg("--json");
@@ -100,7 +100,7 @@ fn bench(package: &str, name: &str, features: &[&str], json: bool) -> Result<Exi
 fn kernel(json: bool) -> Result<ExitCode> {
     let object = build_ebpf::with_features("bench")?;
     let mut command = process::cargo(["bench", "--quiet", "--package", "nta-tests", "--bench", "kernel"]);
-    trim::remap(&mut command);
+    trim::remap(&mut command, &crate::host::target_dir());
     command.arg("--");
     command.env("NTA_BENCH_OBJECT", object);
     if json {

@@ -5,6 +5,7 @@
 
 mod apt;
 mod bpf;
+mod cargo_tools;
 mod dashboard;
 mod duckdb;
 mod model;
@@ -17,6 +18,7 @@ use std::process::ExitCode;
 
 use anyhow::{Result, bail};
 
+pub(crate) use cargo_tools::folder as cargo_tools;
 pub(crate) use model::{all_features, daemon_features};
 
 use crate::host;
@@ -35,6 +37,8 @@ the status is 1. The other commands call this for their own needs, so it seldom 
   dashboard   Node 20 and Chromium, with what builds and tests the dashboard, from npm, kept in dashboard/node_modules; optional, as the built
               files are committed
   machines    QEMU, in which the tests boot other kernels
+  packages    cargo-deb, cargo-auditable and cargo-cyclonedx, compiled and kept in .packaging/; for their tests mmdebstrap, systemd-nspawn
+              and lintian; only `package` and `ci` install them
 
 `cargo xtask lab` installs what it needs by itself. Installing starts no service.
 
@@ -56,6 +60,10 @@ pub(crate) enum Need {
     TestTools,
     /// To boot other kernels; without it the tests there are reported as not run.
     Machines,
+    /// To make packages.
+    Packages,
+    /// To install them into a Debian of their own.
+    PackageTrial,
     /// For `lab`: its servers, clients and attack tools.
     Lab,
 }
@@ -107,6 +115,15 @@ const MACHINES: &[Package] = &[
     Package { name: "debian-archive-keyring", shown_by: "/usr/share/keyrings/debian-archive-keyring.gpg" },
     Package { name: "xz-utils", shown_by: "xz" }, // newer kernels' modules are compressed
     Package { name: "wireguard-tools", shown_by: "wg" }, // one of the forwarding paths
+];
+
+/// For `package`.
+const PACKAGES: &[Package] = &[
+    Package { name: "dpkg", shown_by: "dpkg-deb" },
+    Package { name: "dpkg-dev", shown_by: "dpkg-shlibdeps" }, // which libraries a program needs
+    Package { name: "binutils", shown_by: "strip" },
+    Package { name: "xz-utils", shown_by: "xz" },
+    Package { name: "gzip", shown_by: "gzip" },
 ];
 
 /// For `lab`, beside the test tools.
@@ -190,6 +207,16 @@ pub(crate) fn ensure(needs: &[Need]) -> Result<Vec<String>> {
     }
     if needs.contains(&Need::Machines)
         && let Err(error) = packages("machines", MACHINES)
+    {
+        missing.push(format!("{error:#}"));
+    }
+    if needs.contains(&Need::Packages)
+        && let Err(error) = cargo_tools::ensure()
+    {
+        missing.push(format!("{error:#}"));
+    }
+    if needs.contains(&Need::PackageTrial)
+        && let Err(error) = cargo_tools::trial()
     {
         missing.push(format!("{error:#}"));
     }

@@ -10,6 +10,7 @@ use std::process::ExitCode;
 use anyhow::{Context, Result, bail};
 
 use crate::host::{self, Privileges};
+use crate::package::trial as package;
 use crate::report::{Group, Groups};
 use crate::setup::{self, Need};
 use crate::{build_ebpf, dashboard};
@@ -28,6 +29,8 @@ skipped, never as passed; the last line is `N passed, N failed, N skipped`, and 
            it takes, what its verifier walks (with a ceiling), parity of the engines, a live run; `all` boots 6.1
   paths    the forwarding paths that this kernel may lack (VLANs, bonds, ipvlan, VRF, tunnels), in QEMU, on 6.1 and 6.12;
            of `ci`, not of `all`
+  package  the Debian package: installed into a fresh Debian that systemd boots in a container, an attack, an upgrade, a refused
+           downgrade, a purge; needs root; of `ci`, not of `all`. With NTA_BUILT=1 of what `package --fast` has built
 
 A test says that it cannot run by printing `not run: <test>: <reason>`. Tests find the daemon by NTA_DAEMON.
 
@@ -66,6 +69,7 @@ pub(crate) fn run(args: &[String]) -> Result<ExitCode> {
             groups.add(kernel(Extent::Usual)?);
         }
         "paths" => groups.add(vm::paths()?),
+        "package" => groups.add(package::group()?),
         other => bail!("no tests are called `{other}`; see `cargo xtask test --help`"),
     }
     Ok(groups.conclude())

@@ -50,6 +50,7 @@ const CLOCK_PLACES: &[&str] = &[
     "nta-daemon/src/api/requests",      // how long each took
     "nta-daemon/src/api/state",
     "nta-daemon/src/telemetry",
+    "nta-daemon/src/service", // the watchdog
     "nta-daemon/src/uploads", // how long a client takes
     "nta-daemon/benches/",
     "nta-core/benches/",

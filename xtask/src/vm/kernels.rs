@@ -194,7 +194,7 @@ impl Apt {
 }
 
 /// The mirror that this machine uses for Debian, else Debian's own.
-fn archive() -> String {
+pub(crate) fn archive() -> String {
     let mut texts = vec![fs::read_to_string("/etc/apt/sources.list").unwrap_or_default()];
     let more = fs::read_dir("/etc/apt/sources.list.d").into_iter().flatten().flatten();
     texts.extend(more.map(|entry| fs::read_to_string(entry.path()).unwrap_or_default()));

@@ -16,7 +16,7 @@ use std::process::ExitCode;
 
 use anyhow::{Result, bail};
 
-pub(crate) use self::kernels::{EVERYDAY, KERNELS, Kernel};
+pub(crate) use self::kernels::{EVERYDAY, KERNELS, Kernel, archive};
 use self::outcome::{Outcome, PROGRAMS};
 pub(crate) use self::paths::group as paths;
 use crate::host;

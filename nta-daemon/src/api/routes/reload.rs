@@ -8,7 +8,7 @@ use crate::api::access::Caller;
 use crate::api::error::Problem;
 use crate::api::extract::{Json, Query};
 use crate::api::{ApiError, ApiState};
-use crate::config::{ReloadError, Reloaded};
+use crate::config::{Current, ReloadError, ReloadHandle, Reloaded};
 use crate::store::Audit;
 
 /// What a reload did.
@@ -33,6 +33,15 @@ struct FailedJson {
     setting: String,
     /// Why not.
     reason: String,
+}
+
+impl ApiState {
+    /// Shows the settings in effect, and has them read again by this.
+    #[must_use]
+    pub fn with_reload(mut self, config: Current, reload: ReloadHandle) -> Self {
+        (self.config, self.reload) = (config, Some(reload));
+        self
+    }
 }
 
 impl From<Reloaded> for ReloadJson {
