@@ -105,7 +105,7 @@ fn soak() {
     let began = Instant::now();
     let (stored, mut database) = (database.folder().to_owned(), database);
     let samples = thread::scope(|scope| {
-        let (pair, folder, floods, clock) = (&pair, folder.path(), &floods, &clock);
+        let (pair, floods, clock) = (&pair, &floods, &clock);
         every(scope, &ends, 3, Box::new(|_| traffic::everything(&pair.peer, "10.77.1.1", "fd77:1::1", 20)));
         every(
             scope,

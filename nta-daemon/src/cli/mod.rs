@@ -21,6 +21,7 @@ mod generate;
 mod inputs;
 mod interrupt;
 mod labelled;
+mod migrate;
 mod model;
 mod output;
 mod reach;
@@ -91,6 +92,8 @@ enum Command {
     Export(Box<export::Args>),
     /// Copy the database to a file while a daemon writes into it.
     Backup(backup::Args),
+    /// Move everything of a SQLite database into PostgreSQL.
+    Migrate(migrate::Args),
     /// Learn from labelled captures what attacks look like: a model that judges beside the rules.
     Train(train::Args),
     /// Check a model, or ask it.
@@ -174,6 +177,7 @@ impl Cli {
             Command::Anonymize(args) => anonymize::execute(&args),
             Command::Export(args) => export::execute(*args),
             Command::Backup(args) => backup::execute(args),
+            Command::Migrate(args) => migrate::execute(args),
             Command::Train(args) => train::execute(&args),
             Command::Model(args) => model::execute(&args),
             Command::Explain(args) => explain::execute(args),

@@ -77,6 +77,8 @@ mod task;
 mod together;
 mod tokens;
 mod totals;
+mod transfer;
+mod transfer_rows;
 mod troubles;
 mod unreadable;
 mod uploads;
@@ -137,6 +139,7 @@ pub use shipped::{NumberRange, SILENT_AFTER, Said, Shipped};
 pub use spans::{DOUBLE, stored_span_from, stored_spans};
 pub use stats::StoreStats;
 pub use tokens::{Created, NewToken, Revoked, StoredToken};
+pub use transfer::{TransferError, Transferred, transfer};
 pub use troubles::about;
 pub use uploads::{Upload, UploadState, UploadTotals};
 pub use webhooks::{DeadLetter, WebhookRow};
@@ -339,6 +342,8 @@ mod tls_tests;
 mod together_tests;
 #[cfg(test)]
 mod tokens_tests;
+#[cfg(test)]
+mod transfer_tests;
 #[cfg(test)]
 mod troubles_tests;
 #[cfg(test)]
