@@ -8,14 +8,19 @@ use crate::daemon::{self, Profile};
 use crate::report::{Group, Groups};
 use crate::setup::Need;
 use crate::test::Extent;
-use crate::{lint, test, tidy, vm};
+use crate::{lint, test, tidy, upkeep, vm};
 
 pub(crate) const HELP: &str = "\
 Runs lint, tidy and test, each check once and on every kernel, builds the release binary and looks for paths of this
-machine in it, and ends with one summary, timed by part; also asks for known vulnerabilities, which needs cargo-deny and the network.
+machine in it, and ends with one summary, timed by part. Beside these it asks for known vulnerabilities, which needs the
+network; checks the libraries with each of their features alone (cargo-hack), and all by the oldest compiler that Cargo.toml
+promises, where rustup has it; and runs the parser's tests in Miri, where a nightly has that.
 
 Example:
   cargo xtask ci";
+
+const NEEDS: &[Need] =
+    &[Need::Build, Need::Model, Need::Bpf, Need::TestTools, Need::Dashboard, Need::Lint, Need::Features];
 
 /// Runs every check, also after one has failed.
 pub(crate) fn run(args: &[String]) -> Result<ExitCode> {
@@ -23,10 +28,13 @@ pub(crate) fn run(args: &[String]) -> Result<ExitCode> {
         bail!("ci takes no `{arg}`; see `cargo xtask ci --help`");
     }
     let mut groups = Groups::begin();
-    groups.add(test::set_up(&[Need::Build, Need::Model, Need::Bpf, Need::TestTools, Need::Dashboard])?);
+    groups.add(test::set_up(NEEDS)?);
     groups.add(tidy::group()?);
     lint::check(&mut groups);
     groups.add(lint::advisories());
+    groups.add(upkeep::features());
+    groups.add(upkeep::oldest_compiler()?);
+    groups.add(upkeep::miri());
     test::tests(Extent::Full, &mut groups)?;
     groups.add(vm::group(vm::KERNELS, false)?);
     groups.add(vm::paths()?);

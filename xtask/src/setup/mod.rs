@@ -5,6 +5,7 @@
 
 mod apt;
 mod bpf;
+mod checkers;
 mod dashboard;
 mod duckdb;
 mod model;
@@ -17,6 +18,7 @@ use std::process::ExitCode;
 
 use anyhow::{Result, bail};
 
+pub(crate) use checkers::{Checker, DENY, HACK, MACHETE};
 pub(crate) use model::{all_features, daemon_features};
 
 use crate::host;
@@ -35,6 +37,7 @@ the status is 1. The other commands call this for their own needs, so it seldom 
   dashboard   Node 20 and Chromium, with what builds and tests the dashboard, from npm, kept in dashboard/node_modules; optional, as the built
               files are committed
   machines    QEMU, in which the tests boot other kernels
+  checkers    cargo-deny and cargo-machete, compiled from crates.io; `cargo xtask ci` adds cargo-hack
 
 `cargo xtask lab` installs what it needs by itself. Installing starts no service.
 
@@ -56,6 +59,10 @@ pub(crate) enum Need {
     TestTools,
     /// To boot other kernels; without it the tests there are reported as not run.
     Machines,
+    /// For `lint`, and what `test` has of it; without it these checks are reported as not run.
+    Lint,
+    /// For `ci`: each feature alone; without it that is reported as not run.
+    Features,
     /// For `lab`: its servers, clients and attack tools.
     Lab,
 }
@@ -135,7 +142,8 @@ pub(crate) fn run(args: &[String]) -> Result<ExitCode> {
     if let Some(arg) = args.first() {
         bail!("setup takes no `{arg}`; see `cargo xtask setup --help`");
     }
-    let missing = ensure(&[Need::Build, Need::Model, Need::Bpf, Need::TestTools, Need::Dashboard, Need::Machines])?;
+    let missing =
+        ensure(&[Need::Build, Need::Model, Need::Bpf, Need::TestTools, Need::Dashboard, Need::Machines, Need::Lint])?;
     if missing.is_empty() {
         println!("nothing is missing");
         return Ok(ExitCode::SUCCESS);
@@ -192,6 +200,13 @@ pub(crate) fn ensure(needs: &[Need]) -> Result<Vec<String>> {
         && let Err(error) = packages("machines", MACHINES)
     {
         missing.push(format!("{error:#}"));
+    }
+    for (need, checkers) in [(Need::Lint, [DENY, MACHETE].as_slice()), (Need::Features, &[HACK])] {
+        if needs.contains(&need)
+            && let Err(error) = checkers::ensure(checkers)
+        {
+            missing.push(format!("{error:#}"));
+        }
     }
     if needs.contains(&Need::Lab) {
         for (group, list) in [("test tools", TEST_TOOLS), ("lab", LAB)] {
