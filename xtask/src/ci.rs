@@ -42,3 +42,23 @@ pub(crate) fn run(args: &[String]) -> Result<ExitCode> {
     groups.add(Group::new("release").conclude(&daemon::build(Profile::Release).map(drop)));
     Ok(groups.conclude())
 }
+
+#[cfg(test)]
+mod tests {
+    /// The words of `cargo xtask` in a workflow's steps.
+    fn words(workflow: &str) -> Vec<&str> {
+        let steps = workflow.lines().filter_map(|line| line.trim().strip_prefix("- run: cargo xtask "));
+        steps.filter_map(|rest| rest.split(' ').next()).collect()
+    }
+
+    #[test]
+    fn the_workflow_runs_words_that_there_are_and_this_one() {
+        let path = crate::host::root().join(".github/workflows/ci.yml");
+        let workflow = std::fs::read_to_string(path).expect("the workflow");
+        let (run, known) = (words(&workflow), crate::words());
+        assert!(run.iter().all(|word| known.contains(word)), "{run:?}");
+        for word in ["ci", "lint", "tidy", "test"] {
+            assert!(run.contains(&word), "no job runs {word}");
+        }
+    }
+}
