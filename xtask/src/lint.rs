@@ -1,7 +1,6 @@
 //! `cargo xtask lint`: formatting, clippy, rustdoc, licences and sources, unused dependencies.
 
-use std::path::Path;
-use std::process::{Command, ExitCode};
+use std::process::ExitCode;
 
 use anyhow::{Result, bail};
 
@@ -63,52 +62,37 @@ fn docs() -> Group {
 
 /// Licences, duplicates and sources; advisories are left out, as they need the network and change by the day.
 pub(crate) fn deny() -> Group {
-    by_checker(
-        "deny",
-        &setup::DENY,
-        &["deny", "--all-features", "check", "--hide-inclusion-graph", "bans", "licenses", "sources"],
-    )
+    let args = ["--all-features", "check", "--hide-inclusion-graph", "bans", "licenses", "sources"];
+    by_checker("deny", &setup::DENY, &args)
 }
 
 /// Known vulnerabilities, fetched anew; where that cannot be, nothing is known of them.
 pub(crate) fn advisories() -> Group {
-    let group = Group::new("advisories");
-    let Some(deny) = setup::DENY.find() else {
-        return group.not_run(&absent(&setup::DENY));
-    };
-    if let Err(error) = process::output(&mut by_path(&deny, &["deny", "fetch", "db"])) {
-        return group.not_run(&format!("the database cannot be fetched: {}", last_line(&format!("{error:#}"))));
+    let fetched = setup::DENY.command(&["fetch", "db"]).and_then(|mut fetch| process::output(&mut fetch));
+    if let Err(error) = fetched {
+        let why = format!("{error:#}");
+        return Group::new("advisories").not_run(&format!("the database cannot be fetched: {}", last_line(&why)));
     }
-    group.conclude(&process::run(&mut by_path(&deny, &["deny", "--all-features", "check", "advisories"])))
+    by_checker("advisories", &setup::DENY, &["--all-features", "check", "advisories"])
 }
 
 /// Dependencies that nothing uses.
 pub(crate) fn machete() -> Group {
-    by_checker("machete", &setup::MACHETE, &["machete"])
+    by_checker("machete", &setup::MACHETE, &[])
 }
 
 /// A checker that `setup` has put there, or could not.
-fn by_checker(name: &str, checker: &Checker, args: &[&str]) -> Group {
+pub(crate) fn by_checker(name: &str, checker: &Checker, args: &[&str]) -> Group {
     let group = Group::new(name);
-    match checker.find() {
-        Some(path) => group.conclude(&process::run(&mut by_path(&path, args))),
-        None => group.not_run(&absent(checker)),
+    match checker.command(args) {
+        Ok(mut command) => group.conclude(&process::run(&mut command)),
+        Err(absent) => group.not_run(&absent.to_string()),
     }
-}
-
-fn absent(checker: &Checker) -> String {
-    format!("{} {} is not installed", checker.name, checker.version)
 }
 
 /// Of what a program said, the end, which has the cause.
 fn last_line(text: &str) -> &str {
     text.lines().map(str::trim).rfind(|line| !line.is_empty()).unwrap_or_default()
-}
-
-fn by_path(program: &Path, args: &[&str]) -> Command {
-    let mut command = Command::new(program);
-    command.args(args).current_dir(host::root());
-    command
 }
 
 #[cfg(test)]

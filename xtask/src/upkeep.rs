@@ -7,21 +7,17 @@ use std::process::Command;
 use anyhow::{Context as _, Result};
 
 use crate::report::Group;
-use crate::{host, process, setup};
+use crate::{host, lint, process, setup};
 
 /// Crates that others may depend on with features of their own choice.
 const CRATES: [&str; 4] = ["nta-common", "nta-core", "nta-capture", "nta-loader"];
 
 /// Each of the crates with no feature, with each alone and with all. `cargo clippy` sees them only as the daemon has them.
 pub(crate) fn features() -> Group {
-    let group = Group::new("features");
-    let checker = &setup::HACK;
-    let Some(hack) = checker.find() else {
-        return group.not_run(&format!("{} {} is not installed", checker.name, checker.version));
-    };
-    let mut command = Command::new(hack);
-    command.args(["hack", "clippy", "--quiet", "--each-feature"]).args(CRATES.iter().flat_map(|name| ["-p", name]));
-    group.conclude(&process::run(command.args(["--", "-D", "warnings"]).current_dir(host::root())))
+    let mut args = vec!["clippy", "--quiet", "--each-feature"];
+    args.extend(CRATES.iter().flat_map(|name| ["-p", name]));
+    args.extend(["--", "-D", "warnings"]);
+    lint::by_checker("features", &setup::HACK, &args)
 }
 
 /// The `rust-version` that is promised: that of the compiler which did all the rest, or all is checked by that one too.

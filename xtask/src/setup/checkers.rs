@@ -2,8 +2,9 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
-use anyhow::{Result, anyhow};
+use anyhow::{Context as _, Result, anyhow};
 
 use crate::step::step;
 use crate::{host, process};
@@ -26,8 +27,20 @@ pub(crate) const HACK: Checker = Checker { name: "cargo-hack", version: "0.6.46"
 const FOLDER: &str = ".checkers";
 
 impl Checker {
+    /// The command, as `cargo` calls its subcommands; the error says that the checker is not here in this version.
+    pub(crate) fn command(&self, args: &[&str]) -> Result<Command> {
+        let Self { name, version } = self;
+        let program = self.find().with_context(|| format!("{name} {version} is not installed"))?;
+        let mut command = Command::new(program);
+        command.args(name.strip_prefix("cargo-")).args(args).current_dir(host::root());
+        // They tell by these whether cargo calls them: cargo-machete takes the first word for a folder if there is a package's name.
+        command.env("CARGO", process::cargo([""; 0]).get_program());
+        command.env_remove("CARGO_MANIFEST_DIR").env_remove("CARGO_PKG_NAME");
+        Ok(command)
+    }
+
     /// The program, if it is here in this version.
-    pub(crate) fn find(&self) -> Option<PathBuf> {
+    fn find(&self) -> Option<PathBuf> {
         let roots = [host::cargo_home(), host::root().join(FOLDER)];
         let root = roots.iter().find(|root| lists(&installed(root), self.name, Some(self.version)))?;
         let program = root.join("bin").join(self.name);
