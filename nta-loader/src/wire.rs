@@ -127,9 +127,11 @@ struct PinnedRow {
     base: Vec<Row>,
     handed_over_ns: Option<u64>,
     is_resumed: bool,
-    /// [`LeftBehind`]: maps, names, rows, and until when they were reported.
-    left: Option<(String, Vec<String>, Vec<Row>, Option<u64>)>,
+    left: Option<LeftRow>,
 }
+
+/// [`LeftBehind`]: maps, names, rows, and until when they were reported.
+type LeftRow = (String, Vec<String>, Vec<Row>, Option<u64>);
 
 /// How the loader is.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -1,18 +1,17 @@
 //! `cargo xtask lint`: formatting, clippy, rustdoc, licences and sources, unused dependencies.
 
-use std::path::Path;
-use std::process::{Command, ExitCode};
+use std::process::ExitCode;
 
 use anyhow::{Result, bail};
 
 use crate::report::{Group, Groups};
-use crate::setup::{self, Need};
-use crate::{host, process};
+use crate::setup::{self, Checker, Need};
+use crate::{host, process, test};
 
 pub(crate) const HELP: &str = "\
 Checks formatting (rustfmt), lints (clippy, warnings denied, every feature), documentation (rustdoc with private items,
-warnings denied), and with cargo-deny and cargo-machete, where those are installed, licences, sources and unused
-dependencies; a tool that is not there is named as not run.
+warnings denied), and with cargo-deny and cargo-machete, which are installed from crates.io if they are missing, licences,
+sources and unused dependencies; a tool that cannot be had is named as not run.
 
 Example:
   cargo xtask lint";
@@ -22,10 +21,8 @@ pub(crate) fn run(args: &[String]) -> Result<ExitCode> {
     if let Some(arg) = args.first() {
         bail!("lint takes no `{arg}`; see `cargo xtask lint --help`");
     }
-    for what in setup::ensure(&[Need::Build, Need::Model])? {
-        eprintln!("checked without support for models: {what}");
-    }
     let mut groups = Groups::begin();
+    groups.add(test::set_up(&[Need::Build, Need::Model, Need::Lint])?);
     check(&mut groups);
     Ok(groups.conclude())
 }
@@ -65,30 +62,48 @@ fn docs() -> Group {
 
 /// Licences, duplicates and sources; advisories are left out, as they need the network and change by the day.
 pub(crate) fn deny() -> Group {
-    optional("deny", &["deny", "--all-features", "check", "bans", "licenses", "sources"])
+    let args = ["--all-features", "check", "--hide-inclusion-graph", "bans", "licenses", "sources"];
+    by_checker("deny", &setup::DENY, &args)
 }
 
-/// Known vulnerabilities, fetched anew.
+/// Known vulnerabilities, fetched anew; where that cannot be, nothing is known of them.
 pub(crate) fn advisories() -> Group {
-    optional("advisories", &["deny", "--all-features", "check", "advisories"])
+    let fetched = setup::DENY.command(&["fetch", "db"]).and_then(|mut fetch| process::output(&mut fetch));
+    if let Err(error) = fetched {
+        let why = format!("{error:#}");
+        return Group::new("advisories").not_run(&format!("the database cannot be fetched: {}", last_line(&why)));
+    }
+    by_checker("advisories", &setup::DENY, &["--all-features", "check", "advisories"])
 }
 
-fn machete() -> Group {
-    optional("machete", &["machete"])
+/// Dependencies that nothing uses.
+pub(crate) fn machete() -> Group {
+    by_checker("machete", &setup::MACHETE, &[])
 }
 
-/// A cargo subcommand that is used when present and never required.
-fn optional(name: &str, args: &[&str]) -> Group {
-    let program = format!("cargo-{}", args[0]);
+/// A checker that `setup` has put there, or could not.
+pub(crate) fn by_checker(name: &str, checker: &Checker, args: &[&str]) -> Group {
     let group = Group::new(name);
-    let Some(path) = host::find_program(&program) else {
-        return group.not_run(&format!("{program} is not installed"));
-    };
-    group.conclude(&process::run(&mut by_path(&path, args)))
+    match checker.command(args) {
+        Ok(mut command) => group.conclude(&process::run(&mut command)),
+        Err(absent) => group.not_run(&absent.to_string()),
+    }
 }
 
-fn by_path(program: &Path, args: &[&str]) -> Command {
-    let mut command = Command::new(program);
-    command.args(args).current_dir(host::root());
-    command
+/// Of what a program said, the end, which has the cause.
+fn last_line(text: &str) -> &str {
+    text.lines().map(str::trim).rfind(|line| !line.is_empty()).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::last_line;
+
+    #[test]
+    fn the_cause_is_the_last_line_of_what_a_program_said() {
+        let said =
+            "`cargo-deny fetch db` failed: exit status: 1: failed to clone\nfatal: unable to access 'https://…'\n\n";
+        assert_eq!(last_line(said), "fatal: unable to access 'https://…'");
+        assert_eq!(last_line(""), "");
+    }
 }

@@ -29,6 +29,7 @@ mod process;
 mod report;
 mod step;
 mod trim;
+mod upkeep;
 mod vm;
 
 use std::process::ExitCode;
@@ -106,7 +107,12 @@ const COMMANDS: &[Command] = &[
         help: tidy::HELP,
         run: tidy::run,
     },
-    Command { name: "ci", about: "everything a full CI does: lint, tidy, test", help: ci::HELP, run: ci::run },
+    Command {
+        name: "ci",
+        about: "everything a full CI does: lint, tidy, test, features",
+        help: ci::HELP,
+        run: ci::run,
+    },
 ];
 
 fn main() -> ExitCode {

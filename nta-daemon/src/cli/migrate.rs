@@ -61,7 +61,7 @@ pub(super) fn execute(args: Args) -> ExitCode {
 }
 
 async fn migrate(from: &DatabaseUrl, to: &DatabaseUrl, leave_damaged: bool) -> Result<Transferred, TransferError> {
-    let stop = interrupt::token().map_err(|_| TransferError::Stopped)?;
+    let stop = interrupt::token().map_err(|_no_handler| TransferError::Stopped)?;
     let open = async |url: &DatabaseUrl| -> Result<Store, StoreError> { Store::open(url.as_str()).await };
     let (source, target) = (open(from).await?, open(to).await?);
     let style = ProgressStyle::with_template("{spinner} {msg}: {pos} rows, {per_sec}");

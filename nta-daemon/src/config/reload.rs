@@ -35,7 +35,7 @@ const WAITING: usize = 2;
 /// Whether a reload takes a setting up, by section and key.
 pub fn is_reloadable(key: &str) -> bool {
     let is_in = |part: &&str| key.strip_prefix(*part).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'));
-    RELOADABLE.iter().any(|part| is_in(&part)) && !FIXED.iter().any(|part| is_in(&part))
+    RELOADABLE.iter().any(&is_in) && !FIXED.iter().any(is_in)
 }
 
 /// The settings in which two configurations differ, and how many there are.

@@ -6,6 +6,7 @@
 mod apt;
 mod bpf;
 mod cargo_tools;
+mod checkers;
 mod dashboard;
 mod duckdb;
 mod model;
@@ -19,6 +20,7 @@ use std::process::ExitCode;
 use anyhow::{Result, bail};
 
 pub(crate) use cargo_tools::folder as cargo_tools;
+pub(crate) use checkers::{Checker, DENY, HACK, MACHETE};
 pub(crate) use model::{all_features, daemon_features};
 
 use crate::host;
@@ -39,6 +41,7 @@ the status is 1. The other commands call this for their own needs, so it seldom 
   machines    QEMU, in which the tests boot other kernels
   packages    cargo-deb, cargo-auditable and cargo-cyclonedx, compiled and kept in .packaging/; for their tests mmdebstrap, systemd-nspawn
               and lintian; only `package` and `ci` install them
+  checkers    cargo-deny and cargo-machete, compiled from crates.io; `cargo xtask ci` adds cargo-hack
 
 `cargo xtask lab` installs what it needs by itself. Installing starts no service.
 
@@ -64,6 +67,10 @@ pub(crate) enum Need {
     Packages,
     /// To install them into a Debian of their own.
     PackageTrial,
+    /// For `lint`, and what `test` has of it; without it these checks are reported as not run.
+    Lint,
+    /// For `ci`: each feature alone; without it that is reported as not run.
+    Features,
     /// For `lab`: its servers, clients and attack tools.
     Lab,
 }
@@ -152,7 +159,8 @@ pub(crate) fn run(args: &[String]) -> Result<ExitCode> {
     if let Some(arg) = args.first() {
         bail!("setup takes no `{arg}`; see `cargo xtask setup --help`");
     }
-    let missing = ensure(&[Need::Build, Need::Model, Need::Bpf, Need::TestTools, Need::Dashboard, Need::Machines])?;
+    let missing =
+        ensure(&[Need::Build, Need::Model, Need::Bpf, Need::TestTools, Need::Dashboard, Need::Machines, Need::Lint])?;
     if missing.is_empty() {
         println!("nothing is missing");
         return Ok(ExitCode::SUCCESS);
@@ -219,6 +227,13 @@ pub(crate) fn ensure(needs: &[Need]) -> Result<Vec<String>> {
         && let Err(error) = cargo_tools::trial()
     {
         missing.push(format!("{error:#}"));
+    }
+    for (need, checkers) in [(Need::Lint, [DENY, MACHETE].as_slice()), (Need::Features, &[HACK])] {
+        if needs.contains(&need)
+            && let Err(error) = checkers::ensure(checkers)
+        {
+            missing.push(format!("{error:#}"));
+        }
     }
     if needs.contains(&Need::Lab) {
         for (group, list) in [("test tools", TEST_TOOLS), ("lab", LAB)] {

@@ -18,7 +18,7 @@ use crate::{lint, process, tidy, vm};
 
 pub(crate) const HELP: &str = "\
 Runs every test: the house's own checks, formatting, unit and integration tests, doctests, kernel tests (as root, where
-the kernel loads eBPF), and the proof that the committed eBPF object is what its sources give. Lints compile everything
+the kernel loads eBPF), licences and unused dependencies, and the proof that the committed eBPF object is what its sources give. Lints compile everything
 once more: `cargo xtask lint`, and `ci`. Uses cargo-nextest if it is installed, else cargo's own runner. What could not run is named with the reason and counted as
 skipped, never as passed; the last line is `N passed, N failed, N skipped`, and the status 1 if anything failed.
 
@@ -52,12 +52,13 @@ pub(crate) fn run(args: &[String]) -> Result<ExitCode> {
     let mut groups = Groups::begin();
     match kind {
         "all" => {
-            groups.add(set_up(&[Need::Build, Need::Model, Need::Bpf, Need::TestTools, Need::Dashboard])?);
+            groups.add(set_up(&[Need::Build, Need::Model, Need::Bpf, Need::TestTools, Need::Dashboard, Need::Lint])?);
             groups.add(tidy::group()?);
             groups.add(lint::format());
             tests(Extent::Usual, &mut groups)?;
             groups.add(vm::group(&[vm::EVERYDAY], false)?);
             groups.add(lint::deny());
+            groups.add(lint::machete());
         }
         "unit" => {
             groups.add(set_up(&[Need::Build, Need::Model, Need::TestTools])?);
