@@ -355,7 +355,7 @@ mod tests {
     #[test]
     fn a_message_and_its_descriptors_arrive() {
         let (here, there) = UnixStream::pair().expect("a pair");
-        let (reads, mut writes) = std::io::pipe().expect("a pipe");
+        let (reads, mut writes) = io::pipe().expect("a pipe");
         let handover = Some((rows(&[LedgerSlot { seen_bytes: u64::MAX, ..LedgerSlot::default() }; 16]), u64::MAX));
         let request = Request::Detach { handover };
         send(&here, &request, &[reads.as_fd()]).expect("sent");
