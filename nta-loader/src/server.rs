@@ -59,7 +59,16 @@ impl Loader {
     pub fn serve(self: &Arc<Self>, listener: &UnixListener) -> io::Result<()> {
         let connections = Arc::new(());
         for id in 0.. {
-            let (socket, _peer) = listener.accept()?;
+            let socket = match listener.accept() {
+                Ok((socket, _peer)) => socket,
+                // Of that connection alone; or there are no descriptors until one of those that are open ends.
+                Err(error) if !matches!(error.raw_os_error(), Some(libc::EBADF | libc::EINVAL | libc::ENOTSOCK)) => {
+                    tracing::warn!(%error, "connection refused");
+                    std::thread::sleep(LOOK_EVERY);
+                    continue;
+                }
+                Err(error) => return Err(error),
+            };
             // The one that is held here counts as well.
             if Arc::strong_count(&connections) > MOST_CONNECTIONS {
                 tracing::warn!(most = MOST_CONNECTIONS, "connection refused: too many at once");

@@ -343,3 +343,71 @@ pub fn receive<T: DeserializeOwned>(socket: &UnixStream) -> io::Result<Option<(T
     let message = serde_json::from_slice(&text);
     message.map(|message| Some((message, descriptors))).map_err(|e| io::Error::new(io::ErrorKind::InvalidData, e))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read as _, Write as _};
+    use std::os::fd::AsFd as _;
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn a_message_and_its_descriptors_arrive() {
+        let (here, there) = UnixStream::pair().expect("a pair");
+        let (reads, mut writes) = io::pipe().expect("a pipe");
+        let handover = Some((rows(&[LedgerSlot { seen_bytes: u64::MAX, ..LedgerSlot::default() }; 16]), u64::MAX));
+        let request = Request::Detach { handover };
+        send(&here, &request, &[reads.as_fd()]).expect("sent");
+        let (received, mut descriptors) = receive::<Request>(&there).expect("received").expect("a message");
+        assert_eq!(received, request);
+        writes.write_all(b"x").expect("written");
+        let mut byte = [0];
+        std::fs::File::from(descriptors.pop().expect("a descriptor")).read_exact(&mut byte).expect("read");
+        assert_eq!((&byte, descriptors.len()), (b"x", 0));
+        drop(here);
+        assert!(receive::<Request>(&there).expect("the end").is_none());
+    }
+
+    #[test]
+    fn the_longest_filter_fits_and_nothing_longer() {
+        let (here, there) = UnixStream::pair().expect("a pair");
+        let filter = |instructions| Request::PacketSocket {
+            interface: "eth0".to_owned(),
+            filter: vec![(u16::MAX, u8::MAX, u8::MAX, u32::MAX); instructions],
+        };
+        let sender = std::thread::spawn(move || {
+            let longest = send(&here, &filter(crate::packet_socket::MOST_INSTRUCTIONS), &[]);
+            longest.and_then(|()| send(&here, &filter(20_000), &[]))
+        });
+        let received = receive::<Request>(&there).expect("received").expect("a message").0;
+        assert!(matches!(received, Request::PacketSocket { filter, .. } if filter.len() == 4096));
+        assert!(sender.join().expect("sent").is_err(), "longer than a message may be");
+    }
+
+    #[test]
+    fn what_is_no_message_is_an_error_and_holds_nobody_up() {
+        for bytes in [
+            &b"\xff\xff\xff\xff{}"[..],
+            b"\0\0\0\x02{}",
+            b"\0\0\0\x04null",
+            b"\0\0\0\x10{\"attach\":null}x",
+            b"\0\0\0\x64short",
+            b"\0",
+        ] {
+            let (mut here, there) = UnixStream::pair().expect("a pair");
+            there.set_read_timeout(Some(Duration::from_millis(50))).expect("a limit");
+            here.write_all(bytes).expect("written");
+            assert!(receive::<Request>(&there).is_err(), "{bytes:?}");
+        }
+    }
+
+    #[test]
+    fn counters_of_another_version_are_left_out_or_nothing() {
+        for counters in [0, 3, Counter::COUNT + 5] {
+            let slot = LedgerSlot::from(&Row(1, 2, vec![7; counters]));
+            let sum: u64 = slot.packets.iter().sum();
+            assert_eq!((slot.overflow_bytes, slot.seen_bytes, sum), (1, 2, 7 * counters.min(Counter::COUNT) as u64));
+        }
+    }
+}

@@ -100,7 +100,7 @@ fn a_daemon_without_rights_counts_each_packet_once_whoever_restarts() {
         return;
     }
     let _alone = alone();
-    let (rounds, echoes) = if nta_tests::is_long() { (100, 600_000) } else { (10, 60_000) };
+    let (rounds, echoes) = if nta_tests::is_long() { (100, 600_000) } else { (5, 60_000) };
     let (pair, place) = (Pair::silent(), Place::new());
     let mut loader = place.loader(&pair.inside, "[\"v*\"]");
     // Maps of another size are others, as after an update.

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use anyhow::{Result, bail};
 
 use crate::report::{Group, Groups};
-use crate::setup::{self, Checker, Need};
+use crate::setup::{self, CargoTool, Need};
 use crate::{host, process, test};
 
 pub(crate) const HELP: &str = "\
@@ -82,7 +82,7 @@ pub(crate) fn machete() -> Group {
 }
 
 /// A checker that `setup` has put there, or could not.
-pub(crate) fn by_checker(name: &str, checker: &Checker, args: &[&str]) -> Group {
+pub(crate) fn by_checker(name: &str, checker: &CargoTool, args: &[&str]) -> Group {
     let group = Group::new(name);
     match checker.command(args) {
         Ok(mut command) => group.conclude(&process::run(&mut command)),

@@ -150,7 +150,7 @@ impl Place {
         let mut cargo = process::cargo(args);
         cargo.env("CARGO_TARGET_DIR", &self.target).env("SOURCE_DATE_EPOCH", self.epoch.to_string());
         let path = env::var_os("PATH").unwrap_or_default();
-        let folders = std::iter::once(setup::cargo_tools()).chain(env::split_paths(&path));
+        let folders = setup::cargo_tools().into_iter().chain(env::split_paths(&path));
         if let Ok(path) = env::join_paths(folders) {
             cargo.env("PATH", path);
         }

@@ -6,7 +6,6 @@
 mod apt;
 mod bpf;
 mod cargo_tools;
-mod checkers;
 mod dashboard;
 mod duckdb;
 mod model;
@@ -19,11 +18,11 @@ use std::process::ExitCode;
 
 use anyhow::{Result, bail};
 
-pub(crate) use cargo_tools::folder as cargo_tools;
-pub(crate) use checkers::{Checker, DENY, HACK, MACHETE};
+pub(crate) use cargo_tools::{CargoTool, DENY, HACK, MACHETE, folders as cargo_tools};
 pub(crate) use model::{all_features, daemon_features};
 
 use crate::host;
+use cargo_tools::PACKAGING;
 
 pub(crate) const HELP: &str = "\
 Installs what building and testing need and this machine lacks; does nothing, quickly, when all is there. Packages come
@@ -39,7 +38,7 @@ the status is 1. The other commands call this for their own needs, so it seldom 
   dashboard   Node 20 and Chromium, with what builds and tests the dashboard, from npm, kept in dashboard/node_modules; optional, as the built
               files are committed
   machines    QEMU, in which the tests boot other kernels
-  packages    cargo-deb, cargo-auditable and cargo-cyclonedx, compiled and kept in .packaging/; for their tests mmdebstrap, systemd-nspawn
+  packages    cargo-deb, cargo-auditable and cargo-cyclonedx, compiled from crates.io; for their tests mmdebstrap, systemd-nspawn
               and lintian; only `package` and `ci` install them
   checkers    cargo-deny and cargo-machete, compiled from crates.io; `cargo xtask ci` adds cargo-hack
 
@@ -219,7 +218,7 @@ pub(crate) fn ensure(needs: &[Need]) -> Result<Vec<String>> {
         missing.push(format!("{error:#}"));
     }
     if needs.contains(&Need::Packages)
-        && let Err(error) = cargo_tools::ensure()
+        && let Err(error) = packages("packages", PACKAGES)
     {
         missing.push(format!("{error:#}"));
     }
@@ -228,9 +227,10 @@ pub(crate) fn ensure(needs: &[Need]) -> Result<Vec<String>> {
     {
         missing.push(format!("{error:#}"));
     }
-    for (need, checkers) in [(Need::Lint, [DENY, MACHETE].as_slice()), (Need::Features, &[HACK])] {
+    let tools = [(Need::Packages, PACKAGING.as_slice()), (Need::Lint, &[DENY, MACHETE]), (Need::Features, &[HACK])];
+    for (need, tools) in tools {
         if needs.contains(&need)
-            && let Err(error) = checkers::ensure(checkers)
+            && let Err(error) = cargo_tools::ensure(tools)
         {
             missing.push(format!("{error:#}"));
         }
