@@ -140,7 +140,7 @@ fn status(socket: &Path, json: bool) -> Result<(), String> {
 fn end(pin_path: &Path, unmount: bool) -> Result<(), String> {
     let removed = detach(pin_path, None).map_err(|error| error.to_string())?;
     let text = if removed.is_empty() {
-        "nothing was pinned".to_owned()
+        "nothing is pinned but what a running process has".to_owned()
     } else {
         format!("removed {}", removed.join("\nremoved "))
     };
