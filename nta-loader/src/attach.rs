@@ -178,8 +178,8 @@ impl AttachedKernel {
     }
 
     /// Called before the maps are read for the first time: from now on only this process knows what was reported of them.
-    pub fn take_over(&self) {
-        if let Some(pins) = &self.pins {
+    pub fn take_over(&mut self) {
+        if let Some(pins) = &mut self.pins {
             pins.take_over();
         }
     }

@@ -214,7 +214,9 @@ impl Pins {
     }
 
     /// The maps are read from now on: if this process dies, nobody knows what it took out of them.
-    pub(crate) fn take_over(&self) {
+    pub(crate) fn take_over(&mut self) {
+        // Whoever reads the maps of another size out has them; held here, they would keep their memory.
+        self.left = None;
         remove(&self.maps.join(HANDOVER));
     }
 

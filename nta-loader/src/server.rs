@@ -153,11 +153,10 @@ impl Loader {
         state.attached = None;
         state.session = None;
         let readings = request.readings.as_ref().map(Readings::from);
-        let attached = AttachedKernel::load_and_attach(&devices, &attach, options, readings.as_ref())?;
-        let handles = attached.handles()?;
+        let mut attached = AttachedKernel::load_and_attach(&devices, &attach, options, readings.as_ref())?;
+        let answer = attached_answer(&attached, None, attached.handles()?);
         attached.take_over();
         state.session = Some(id);
-        let answer = attached_answer(&attached, None, handles);
         tracing::info!(interfaces = request.interfaces.join(","), "attached");
         state.attached = Some(attached);
         Ok(answer)

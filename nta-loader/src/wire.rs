@@ -110,8 +110,6 @@ pub struct AttachedAnswer {
     pub refused: Vec<Refusal>,
     /// From when to when an interface that stays was not counted.
     pub uncounted_ns: Option<(u64, u64)>,
-    /// Whether the maps are new to the session; else only those of names are.
-    pub is_new: bool,
     /// Names of the descriptors.
     pub descriptors: Vec<String>,
 }
@@ -236,7 +234,6 @@ impl From<&CommittedReadings> for Readings {
 impl AttachedAnswer {
     /// What is attached, and of a change what came of it.
     pub fn of(attached: &Attached, change: Option<crate::Change>, descriptors: Vec<String>) -> Self {
-        let is_new = change.is_none();
         let change = change.unwrap_or_default();
         let row = |a: &Attachment| {
             let (hooks, why) = ((a.ingress.clone(), a.egress.clone()), (a.count_basis.clone(), a.reason.clone()));
@@ -261,7 +258,6 @@ impl AttachedAnswer {
             assigned: change.assigned.iter().map(|a| (a.slot, a.name.clone(), Row::from(&a.held))).collect(),
             refused: change.refused.iter().map(Refusal::from).collect(),
             uncounted_ns: change.uncounted_ns,
-            is_new,
             descriptors,
         }
     }

@@ -31,12 +31,18 @@ pub(super) trait Attacher: Send {
     /// Where the kernel's table of connections comes from.
     fn connections(&self) -> ConnectionTable;
 
-    /// Makes sure that it can be asked, about these interfaces that it has attached, of which this was committed last.
+    /// Whether it can be asked.
+    fn is_there(&self) -> bool {
+        true
+    }
+
+    /// Asks it anew about these interfaces that it has attached, of whose maps this was committed last. Whether it has the same maps
+    /// still: of others nothing is read here.
     ///
     /// # Errors
-    /// Why not: what is attached goes on counting meanwhile.
-    fn keep(&mut self, _devices: &[Device], _readings: Option<&Readings>) -> Result<(), SourceError> {
-        Ok(())
+    /// Why it cannot be asked: what is attached goes on counting meanwhile.
+    fn ask_anew(&mut self, _devices: &[Device], _readings: Option<&Readings>) -> Result<bool, SourceError> {
+        Ok(true)
     }
 
     /// Passes on what a debug build of the programs logged; whether there is any.
@@ -54,7 +60,7 @@ pub(super) struct Inside {
 
 impl Attacher for Inside {
     fn attach(&mut self, devices: &[Device], readings: Option<&Readings>) -> Result<Begun, SourceError> {
-        let attached = AttachedKernel::load_and_attach(devices, &self.attach, self.options.clone(), readings)?;
+        let mut attached = AttachedKernel::load_and_attach(devices, &self.attach, self.options.clone(), readings)?;
         let begun = (attached.attached(), attached.handles()?);
         attached.take_over();
         self.attached = Some(attached);
@@ -126,20 +132,13 @@ impl Attacher for ByLoader {
         Box::new(move || LoaderClient::connections(&path))
     }
 
-    fn keep(&mut self, devices: &[Device], readings: Option<&Readings>) -> Result<(), SourceError> {
-        if !self.is_attached || self.client.is_there() {
-            return Ok(());
-        }
+    fn is_there(&self) -> bool {
+        !self.is_attached || self.client.is_there()
+    }
+
+    fn ask_anew(&mut self, devices: &[Device], readings: Option<&Readings>) -> Result<bool, SourceError> {
         let (attached, _same_maps) = self.client.attach(devices, &self.attach, &self.options, readings)?;
-        let is_same =
-            attached.pinned.is_some_and(|pinned| readings.is_some_and(|readings| readings.maps == pinned.maps));
-        if !is_same {
-            // They are read by nobody: the next start of this daemon takes them.
-            return Err(SourceError::Unsupported(
-                "nta-loader has other maps than before: restart nta-daemon".to_owned(),
-            ));
-        }
         tracing::info!("nta-loader is back; what is attached counted on meanwhile");
-        Ok(())
+        Ok(attached.pinned.is_some_and(|pinned| readings.is_some_and(|readings| readings.maps == pinned.maps)))
     }
 }

@@ -49,7 +49,7 @@ impl Supervisor {
         let lies_same = self.attached.is_none() || self.topology == topology;
         let is_same = watched.len() == wanted.len() && watched.iter().all(|known| wanted.contains(known)) && lies_same;
         let mut cannot = Vec::new();
-        let away = self.keep_attacher();
+        let away = self.keep_attacher()?;
         if is_same {
             self.refused = None;
         } else if self.is_due() || self.refused.as_ref().is_none_or(|refused| refused.wanted != wanted) {
@@ -124,12 +124,21 @@ impl Supervisor {
     }
 
     /// Why who attaches cannot be asked, if so.
-    fn keep_attacher(&mut self) -> Option<String> {
+    ///
+    /// # Errors
+    /// When it counts in other maps from now on: the next start reads those.
+    fn keep_attacher(&mut self) -> Result<Option<String>, SourceError> {
+        if self.attacher.is_there() {
+            return Ok(None);
+        }
         let attachments = self.attachments();
         let devices: Vec<Device> = attachments.iter().filter_map(|a| Device::find(&a.interface).ok()).collect();
         let readings = self.source.readings();
-        let away = self.attacher.keep(&devices, readings.as_ref()).err()?.to_string();
-        Some(format!("{away}; what is attached goes on counting"))
+        match self.attacher.ask_anew(&devices, readings.as_ref()) {
+            Ok(true) => Ok(None),
+            Ok(false) => Err(SourceError::Unsupported("nta-loader counts in other maps than before".to_owned())),
+            Err(error) => Ok(Some(format!("{error}; what is attached goes on counting"))),
+        }
     }
 
     pub(super) fn is_due(&self) -> bool {
