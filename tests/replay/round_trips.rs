@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::{fmt, fs};
 
-use nta_tests::capture_list::{ABSENT, all, captures, every};
+use nta_tests::capture_list::{ABSENT, all, captures, of_folder};
 use nta_tests::daemon::{collect, run};
 use nta_tests::{installed, not_run, pool, root};
 use serde_json::Value;
@@ -49,7 +49,7 @@ fn numbers_of_both_sides_are_those_of_tshark() {
     if !installed("tshark") {
         return not_run(NAME, "tshark is not installed");
     }
-    let paths = every(&folder, "tcp");
+    let paths = of_folder(&folder, "tcp");
     let compared = pool::map(&paths, |path| {
         let file = folder.join(path);
         let theirs = Theirs::of(&file);
@@ -85,7 +85,7 @@ fn numbers_of_both_sides_are_those_of_tshark() {
     }
     println!("{} of other samples: {other_samples:#?}", other_samples.len());
     println!("The same samples:\n{same}\nWith timestamps, of other samples:\n{with_timestamps}");
-    assert!(same.0[0].len() > 100, "{} sides", same.0[0].len());
+    assert!(same.0[0].len() > 50, "{} sides", same.0[0].len());
     assert!(far.is_empty(), "{far:#?}");
 }
 

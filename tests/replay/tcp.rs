@@ -6,7 +6,7 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use nta_tests::capture_list::{ABSENT, captures, every};
+use nta_tests::capture_list::{ABSENT, captures, of_folder};
 use nta_tests::daemon::{collect, run};
 use nta_tests::{installed, not_run, pool};
 use serde_json::Value;
@@ -149,8 +149,9 @@ fn handshakes_take_as_long_as_tshark_says() {
     let far: BTreeMap<&str, usize> = far.map(|(path, (_, far))| (path.as_str(), *far)).collect();
     let captures = compared.iter().filter(|(streams, _)| *streams > 0).count();
     println!("{streams} streams with a round trip in {captures} captures; differ: {far:#?}");
-    assert!(streams > 100, "{streams} streams");
-    assert_eq!(far, FAR.iter().map(|(path, streams, _)| (*path, *streams)).collect());
+    assert!(streams > 50, "{streams} streams");
+    let known = FAR.iter().filter(|(known, ..)| paths.iter().any(|path| path == known));
+    assert_eq!(far, known.map(|(path, streams, _)| (*path, *streams)).collect());
 }
 
 fn near(mine: f64, their: f64) -> bool {
@@ -159,7 +160,7 @@ fn near(mine: f64, their: f64) -> bool {
 
 /// The captures of the folder `tcp`.
 fn tcp(folder: &Path) -> Vec<String> {
-    every(folder, "tcp")
+    of_folder(folder, "tcp")
 }
 
 /// tshark's counts by capture.

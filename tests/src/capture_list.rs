@@ -19,14 +19,16 @@ pub fn all(captures: &Path) -> Vec<String> {
     rows(captures).into_iter().map(|(path, _)| path).collect()
 }
 
-/// Every capture of one folder of the collection, relative to the collection.
-pub fn every(captures: &Path, folder: &str) -> Vec<String> {
+/// Captures of one folder of the collection that are compared, relative to the collection.
+pub fn of_folder(captures: &Path, folder: &str) -> Vec<String> {
     let paths = manifest(captures).into_iter().map(|(path, _)| path);
-    paths.filter(|path| path.strip_prefix(folder).is_some_and(|rest| rest.starts_with('/'))).collect()
+    let paths = paths.filter(|path| path.strip_prefix(folder).is_some_and(|rest| rest.starts_with('/')));
+    paths.step_by(if is_long() { 1 } else { EVERY_OF_FOLDER }).collect()
 }
 
-/// Of the collection every fourth capture is compared, and each by `cargo xtask ci`.
-const EVERY: usize = 4;
+/// Of the collection every eighth capture is compared, of one folder every second, and each by `cargo xtask ci`.
+const EVERY: usize = 8;
+const EVERY_OF_FOLDER: usize = 2;
 
 /// These captures with the number of frames that the manifest gives each.
 pub fn rows(captures: &Path) -> Vec<(String, Option<u64>)> {

@@ -10,7 +10,7 @@ use anyhow::{Context, Result};
 use super::capture;
 use super::cpio::Archive;
 use super::kernels::{self, Image};
-use crate::{host, process};
+use crate::{host, process, setup};
 
 const INIT: &str = include_str!("init.sh");
 /// Captures of the test cases that are taken along, small ones first.
@@ -81,9 +81,10 @@ impl Contents {
         self.folders_above("/usr/bin/program");
         self.archive.file(&format!("usr/bin/{name}"), &read(file)?);
         for library in libraries(&process::output(Command::new("ldd").arg(file))?) {
-            self.folders_above(&library);
-            if self.there.insert(library.clone()) {
-                self.archive.file(&library, &read(Path::new(&library))?);
+            let there = place(&library);
+            self.folders_above(&there);
+            if self.there.insert(there.clone()) {
+                self.archive.file(&there, &read(Path::new(&library))?);
             }
         }
         Ok(())
@@ -121,6 +122,13 @@ fn libraries(text: &str) -> Vec<String> {
         .collect()
 }
 
+/// Where a library is found in the machine: the system's where they are, others in a folder in which every program looks.
+fn place(library: &str) -> String {
+    let is_systems = ["/lib/", "/lib64/", "/usr/lib/"].iter().any(|folder| library.starts_with(folder));
+    let name = library.rsplit('/').next().unwrap_or(library);
+    if is_systems { library.to_owned() } else { format!("/lib/{name}") }
+}
+
 /// The folders above a file, outermost first.
 fn above(path: &str) -> Vec<String> {
     let ends = path.match_indices('/').map(|(at, _)| at).filter(|at| *at > 0);
@@ -149,9 +157,9 @@ pub(super) fn daemon() -> Result<PathBuf> {
     if let Some(daemon) = env::var_os("NTA_DAEMON") {
         return Ok(PathBuf::from(daemon));
     }
-    // Without models: their library would have to be in the machine as well, and is not what is tested there.
-    process::run(&mut process::cargo(["build", "--workspace", "--bin", "nta-daemon"]))
-        .context("the daemon does not build")?;
+    // As every other test builds it, and with the library of its models: without them it would be compiled once more.
+    let mut build = process::cargo(["build", "--workspace", "--bin", "nta-daemon"]);
+    process::run(build.args(setup::daemon_features())).context("the daemon does not build")?;
     Ok(host::target_dir().join("debug/nta-daemon"))
 }
 
@@ -161,12 +169,14 @@ fn read(path: &Path) -> Result<Vec<u8>> {
 
 #[cfg(test)]
 mod tests {
-    use super::{above, libraries};
+    use super::{above, libraries, place};
 
     #[test]
     fn libraries_and_their_folders() {
         let text = "\tlinux-vdso.so.1 (0x7f)\n\tlibc.so.6 => /lib/x/libc.so.6 (0x7f)\n\t/lib64/ld.so.2 (0x7f)\n";
         assert_eq!(libraries(text), ["/lib/x/libc.so.6", "/lib64/ld.so.2"]);
         assert_eq!(above("/lib/x/libc.so.6"), ["lib", "lib/x"]);
+        assert_eq!(place("/lib/x/libc.so.6"), "/lib/x/libc.so.6");
+        assert_eq!(place("/a/target/debug/../../b/libm.so.3"), "/lib/libm.so.3");
     }
 }
