@@ -22,6 +22,7 @@ export const LEDGER: Record<string, [string, string?]> = {
   fragment_miss: ["Later fragments without a first one", "in a flow without ports"],
   flow_created: ["Flows begun"],
   flow_race: ["Flows begun by two processors at once", "counted once"],
+  flow_grown: ["Flows that got a second packet"],
   flow_insert_failed: ["Flows that the map refused", "it was full"],
   overflow_unreported: ["Of those without room, without destination too", "counted as a sum"],
   tunnel_opened: ["In tunnels", "counted by the packet inside"],

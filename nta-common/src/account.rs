@@ -6,31 +6,45 @@ use core::hint::cold_path;
 use crate::codegen::{fall_through, unlikely};
 use crate::events;
 use crate::limits::MAX_TUNNELS;
-use crate::packet::{fragment, note};
+use crate::packet::{fragment, note, proto};
+use crate::tcp;
 use crate::tunnel::{Inner, Outer, Outers};
-use crate::{Clock, Counter, CpuSlot, Events, Family, FlowKey4, FlowKey6, FlowStats, LedgerSlot, Packet};
+use crate::{Clock, Counter, CpuSlot, Embryo, Events, Family, FlowKey4, FlowKey6, FlowStats, LedgerSlot, Packet};
 use crate::{FragmentKey, FragmentPorts, OverflowKey, PacketReader, Volume, parse_with};
 
 /// Where flows are kept.
 pub trait Flows {
-    /// The entry of an IPv4 flow, and the packet's direction in it, which is another one where addresses were translated.
-    /// An absent one is made with [`FlowStats::begin`] and noted in the ledger; `None` when there is no room for it.
-    fn entry4(&mut self, key: &FlowKey4, first: &First<'_>, ledger: &mut LedgerSlot) -> Option<(&mut FlowStats, u32)>;
+    /// The entry of an IPv4 flow. An absent one is made with [`FlowStats::begin`] and noted in the ledger, or by
+    /// [`Flows::begin`]; `None` when there is no room.
+    fn entry4(&mut self, key: &FlowKey4, first: &First<'_>, ledger: &mut LedgerSlot) -> Option<Entry<'_>>;
 
     /// The same for IPv6.
-    fn entry6(&mut self, key: &FlowKey6, first: &First<'_>, ledger: &mut LedgerSlot) -> Option<(&mut FlowStats, u32)>;
+    fn entry6(&mut self, key: &FlowKey6, first: &First<'_>, ledger: &mut LedgerSlot) -> Option<Entry<'_>>;
 
-    /// The entry of the IPv4 flow of a tunnel; an absent one is made as in [`Flows::entry4`]. Its addresses are
+    /// Begins the flow that was just found absent: its first packet is kept as what `keep` makes of it, if there is room for that in
+    /// an [`Embryo`]. For who says [`Entry::Absent`].
+    #[inline(always)]
+    fn begin(
+        &mut self,
+        _family: Family,
+        _first: &First<'_>,
+        _keep: impl FnOnce(&mut Embryo) -> bool,
+        _ledger: &mut LedgerSlot,
+    ) -> Option<Entry<'_>> {
+        None
+    }
+
+    /// The entry of the IPv4 flow of a tunnel; an absent one is made as in [`Flows::entry4`], always whole. Its addresses are
     /// those of the packet: the outermost one had its own given back before ([`Flows::untranslate`]).
     #[inline(always)]
     fn outer4(&mut self, key: &FlowKey4, first: &First<'_>, ledger: &mut LedgerSlot) -> Option<&mut FlowStats> {
-        self.entry4(key, first, ledger).map(|(flow, _)| flow)
+        self.entry4(key, first, ledger)?.whole()
     }
 
     /// The same for IPv6.
     #[inline(always)]
     fn outer6(&mut self, key: &FlowKey6, first: &First<'_>, ledger: &mut LedgerSlot) -> Option<&mut FlowStats> {
-        self.entry6(key, first, ledger).map(|(flow, _)| flow)
+        self.entry6(key, first, ledger)?.whole()
     }
 
     /// Remembers in which flow this direction of another one lies, in place of the oldest if there is no room; `false` when
@@ -58,6 +72,28 @@ pub trait Flows {
     fn recall(&mut self, key: &FragmentKey) -> Option<FragmentPorts>;
 }
 
+/// Where a packet is counted.
+pub enum Entry<'a> {
+    /// In the entry of its flow, once it is added there in this direction, which is another one than the packet's where addresses
+    /// were translated.
+    Whole(&'a mut FlowStats, u32),
+    /// As the only packet of its flow: it is counted.
+    Embryo,
+    /// Nowhere yet; its direction in the flow that is to begin.
+    Absent(u32),
+}
+
+impl<'a> Entry<'a> {
+    /// The whole entry, if it is one.
+    #[inline(always)]
+    pub fn whole(self) -> Option<&'a mut FlowStats> {
+        match self {
+            Self::Whole(flow, _) => Some(flow),
+            Self::Embryo | Self::Absent(_) => None,
+        }
+    }
+}
+
 /// What a new flow starts from: its first packet.
 #[derive(Clone, Copy)]
 pub struct First<'a> {
@@ -67,6 +103,16 @@ pub struct First<'a> {
     pub direction: u32,
     /// Its coarse time.
     pub now_ns: u64,
+}
+
+impl First<'_> {
+    /// Direction of the originator: who sent the packet, or who must have sent one before, when it is a SYN-ACK.
+    #[inline(always)]
+    pub fn originator(&self) -> u8 {
+        let p = self.packet;
+        let answers = p.proto == proto::TCP && p.tcp_flags & (tcp::SYN | tcp::ACK) == tcp::SYN | tcp::ACK;
+        (if answers { self.direction ^ 1 } else { self.direction }) as u8
+    }
 }
 
 /// Accounts one frame and emits it as an event, if it is one. Returns the part of the ledger that it was counted in.
@@ -121,22 +167,32 @@ pub fn account<R: PacketReader, C: Clock, F: Flows, E: Events>(
     }
     let packets = split(reader, ledger, packet);
     // Neither is rare, but one of the two has to lie aside.
-    let flow = if unlikely(family == Family::V6) {
+    let mut entry = if unlikely(family == Family::V6) {
         let (key, direction) = FlowKey6::of(packet);
-        let flow = flows.entry6(&key, &First { packet, direction, now_ns }, ledger);
+        let entry = flows.entry6(&key, &First { packet, direction, now_ns }, ledger);
         fall_through();
-        flow
+        entry
     } else {
         let (key, direction) = FlowKey4::of(packet);
         flows.entry4(&key, &First { packet, direction, now_ns }, ledger)
     };
-    if let Some((flow, direction)) = flow {
+    if let Some(Entry::Absent(direction)) = entry {
+        cold_path();
+        let first = First { packet, direction, now_ns };
+        entry = flows.begin(family, &first, |room| room.keep(reader, &first, packets, clock), ledger);
+        fall_through();
+    }
+    if let Some(Entry::Whole(flow, direction)) = entry {
         fall_through();
         ledger.add(Counter::Flow, packets);
         flow.add_from(reader, packet, packets, direction, now_ns, clock);
         return Counter::Flow;
     }
     cold_path();
+    if entry.is_some() {
+        ledger.add(Counter::Flow, packets);
+        return Counter::Flow;
+    }
     ledger.add(Counter::Overflow, packets);
     ledger.overflow_bytes += u64::from(packet.wire_len);
     match flows.overflow(&OverflowKey::of(packet, family)) {

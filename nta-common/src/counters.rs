@@ -52,6 +52,8 @@ pub enum Counter {
     FlowCreated,
     /// Two CPUs created the same flow at once; the loser found the winner's entry.
     FlowRace,
+    /// Flows of one packet that became whole entries with the second.
+    FlowGrown,
     /// The map refused a new flow.
     FlowInsertFailed,
     /// Later fragments whose first one was remembered: counted in its flow.
@@ -124,6 +126,7 @@ impl Counter {
         Self::FragmentLater,
         Self::FlowCreated,
         Self::FlowRace,
+        Self::FlowGrown,
         Self::FlowInsertFailed,
         Self::FragmentHit,
         Self::FragmentMiss,
@@ -171,6 +174,7 @@ impl Counter {
             Self::FragmentLater => "fragment_later",
             Self::FlowCreated => "flow_created",
             Self::FlowRace => "flow_race",
+            Self::FlowGrown => "flow_grown",
             Self::FlowInsertFailed => "flow_insert_failed",
             Self::FragmentHit => "fragment_hit",
             Self::FragmentMiss => "fragment_miss",

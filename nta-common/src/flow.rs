@@ -174,12 +174,20 @@ impl FlowStats {
     /// Makes an entry, empty but for these fields, ready for its first packet: [`FlowStats::add`] follows.
     #[inline(always)]
     pub fn begin(&mut self, first: &First<'_>) {
-        let p = first.packet;
-        let answers = p.proto == proto::TCP && p.tcp_flags & (tcp::SYN | tcp::ACK) == tcp::SYN | tcp::ACK;
         self.first_ns = first.now_ns;
         self.last_ns = first.now_ns;
-        self.originator = (if answers { first.direction ^ 1 } else { first.direction }) as u8;
-        self.vlan = p.vlan;
+        self.originator = first.originator();
+        self.vlan = first.packet.vlan;
+    }
+
+    /// Makes it empty.
+    #[inline(always)]
+    pub fn clear(&mut self) {
+        let words: *mut u64 = core::ptr::from_mut(self).cast();
+        for word in 0..size_of::<Self>() / 8 {
+            // SAFETY: `repr(C)`, aligned to 8, integers alone. Volatile, as in `Packet::clear`.
+            unsafe { words.add(word).write_volatile(0) };
+        }
     }
 
     /// The one place where a packet is counted, in the kernel and in replay. `packets` is how many the frame stands for,

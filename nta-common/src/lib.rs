@@ -16,6 +16,7 @@
 pub mod account;
 mod codegen;
 pub mod counters;
+pub mod embryo;
 pub mod events;
 pub mod flow;
 pub mod held;
@@ -28,9 +29,10 @@ pub mod settings;
 pub mod tcp;
 pub mod tunnel;
 
-pub use account::{First, Flows, account};
+pub use account::{Entry, First, Flows, account};
 pub use codegen::{fall_through, unlikely};
 pub use counters::{Counter, CpuSlot, LedgerSlot};
+pub use embryo::Embryo;
 pub use events::{EventBuffer, EventHead, Events, Kind};
 pub use flow::{CaptureClock, Clock, Direction, FlowStats, Volume};
 pub use key::{FlowKey4, FlowKey6, FragmentKey, FragmentPorts, OverflowKey};

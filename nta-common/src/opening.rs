@@ -33,6 +33,12 @@ impl Opening {
         Self { len: len as u16, from_start: u16::from(from_start), seq: 0, bytes }
     }
 
+    /// One that was kept elsewhere.
+    #[inline(always)]
+    pub(crate) const fn kept(len: u16, bytes: [u8; OPENING_BYTES], seq: u32, from_start: u16) -> Self {
+        Self { len, from_start, seq, bytes }
+    }
+
     /// The bytes.
     pub fn bytes(&self) -> &[u8] {
         &self.bytes[..usize::from(self.len).min(OPENING_BYTES)]

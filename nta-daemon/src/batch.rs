@@ -73,7 +73,7 @@ fn by<'a>(config: &Config, models: &Models, progress: &'a mut dyn FnMut(u64, Opt
 fn run(mut what: Replay<'_>, file: &str, config: &Config, sink: &mut dyn Sink) -> Result<Summary, ReplayError> {
     let limits = KernelOptions { map_memory_mib: config.capture.map_memory_mib, ..KernelOptions::default() };
     let events = config.event_settings();
-    let mut engine = UserEngine::new(file, limits.max_flows(), config.capture.tunnel_ports(), events);
+    let mut engine = UserEngine::new(file, limits.most_flows(), config.capture.tunnel_ports(), events);
     let status =
         Status { mode: Mode::Replay, engine: engine.name().to_owned(), started: clock::now(), ..Status::default() };
     what.run(&mut engine, status, &mut Fanout::new(vec![sink]))

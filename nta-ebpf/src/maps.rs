@@ -8,7 +8,7 @@ use nta_common::limits::{
 };
 use nta_common::nat::Translated;
 use nta_common::tunnel::{Inner, Outer};
-use nta_common::{CpuSlot, FlowKey4, FlowKey6, FlowStats, FragmentKey, FragmentPorts, OverflowKey, Volume};
+use nta_common::{CpuSlot, Embryo, FlowKey4, FlowKey6, FlowStats, FragmentKey, FragmentPorts, OverflowKey, Volume};
 
 /// IPv4 flows. The programs create and update entries, the daemon reads and deletes them. A plain hash, not an LRU one:
 /// that would evict early and silently. When full, packets go to [`nta_common::Counter::Overflow`].
@@ -19,6 +19,17 @@ pub(crate) static FLOWS4: HashMap<FlowKey4, FlowStats> = HashMap::with_max_entri
 /// IPv6 flows; as [`FLOWS4`], apart from it so that IPv4 need not hash 40 bytes.
 #[map]
 pub(crate) static FLOWS6: HashMap<FlowKey6, FlowStats> = HashMap::with_max_entries(DEFAULT_FLOWS, 0);
+
+/// IPv4 flows of which one packet was seen, and which whole entries were begun: every flow has an entry here before it has one in
+/// [`FLOWS4`], so that of two CPUs that begin one at once one finds the other's. Entries are written once; the daemon reads them, and
+/// removes those that are over or that it has read whole. When full, a new flow goes to [`nta_common::Counter::Overflow`].
+/// The daemon sets the size.
+#[map]
+pub(crate) static EMBRYOS4: HashMap<FlowKey4, Embryo> = HashMap::with_max_entries(DEFAULT_FLOWS, 0);
+
+/// The same of IPv6.
+#[map]
+pub(crate) static EMBRYOS6: HashMap<FlowKey6, Embryo> = HashMap::with_max_entries(DEFAULT_FLOWS, 0);
 
 /// Translated IPv4 connections: under which key the answers are counted. Written by the egress program, read by all and by
 /// the daemon. An LRU map, because connection tracking keeps a connection longer than its flow is kept; what it forgets early
@@ -55,9 +66,26 @@ pub(crate) static LEDGER: PerCpuArray<CpuSlot> = PerCpuArray::with_max_entries(M
 #[map]
 pub(crate) static EVENTS: RingBuf = RingBuf::with_byte_size(DEFAULT_RING_BYTES, 0);
 
-/// Where a new flow entry is put together: it is larger than the stack of a program.
+/// What does not fit the stack of a program while a flow begins.
+#[repr(C)]
+pub(crate) struct Fresh {
+    /// A whole entry.
+    pub(crate) flow: FlowStats,
+    /// Its first packet, as it is kept, or a claim.
+    pub(crate) embryo: Embryo,
+    /// Whose it is.
+    pub(crate) key4: FlowKey4,
+    /// Or of IPv6.
+    pub(crate) key6: FlowKey6,
+    /// Of a claim: the direction of the originator.
+    pub(crate) originator: u32,
+    /// Of a claim: VLAN id of the packet.
+    pub(crate) vlan: u32,
+}
+
+/// Where new entries are put together.
 #[map]
-pub(crate) static FRESH: PerCpuArray<FlowStats> = PerCpuArray::with_max_entries(1, 0);
+pub(crate) static FRESH: PerCpuArray<Fresh> = PerCpuArray::with_max_entries(1, 0);
 
 /// Jiffies and exact nanoseconds of one moment, for the daemon's calibration.
 #[map]

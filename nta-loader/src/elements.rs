@@ -18,6 +18,7 @@ const BPF_OBJ_PIN: libc::c_int = 6;
 const BPF_PROG_TEST_RUN: libc::c_int = 10;
 const BPF_MAP_LOOKUP_AND_DELETE_ELEM: libc::c_int = 21;
 const BPF_MAP_LOOKUP_BATCH: libc::c_int = 24;
+const BPF_MAP_DELETE_BATCH: libc::c_int = 27;
 
 /// The kernel's `union bpf_attr` for map element operations.
 #[repr(C)]
@@ -165,6 +166,30 @@ pub fn delete<K: Pod>(map: BorrowedFd<'_>, key: &K) -> io::Result<()> {
         Err(error) if error.raw_os_error() == Some(libc::ENOENT) => Ok(()),
         done => done,
     }
+}
+
+/// Removes entries, those that are there.
+pub fn delete_all<K: Pod>(map: BorrowedFd<'_>, keys: &[K]) -> io::Result<()> {
+    let mut done = 0;
+    while let Some(rest) = keys.get(done..).filter(|rest| !rest.is_empty()) {
+        let mut attr = BatchAttr {
+            keys: rest.as_ptr() as u64,
+            count: rest.len().min(u32::MAX as usize) as u32,
+            map_fd: map.as_raw_fd() as u32,
+            ..BatchAttr::default()
+        };
+        match bpf(BPF_MAP_DELETE_BATCH, &mut attr) {
+            // One that somebody else removed ends the batch there.
+            Err(error) if error.raw_os_error() == Some(libc::ENOENT) => done += attr.count as usize + 1,
+            // Before 5.6.
+            Err(error) if error.raw_os_error() == Some(libc::EINVAL) => {
+                return rest.iter().try_for_each(|key| delete(map, key));
+            }
+            Err(error) => return Err(error),
+            Ok(()) => done += attr.count as usize,
+        }
+    }
+    Ok(())
 }
 
 fn fetch<K: Pod, V: Pod>(command: libc::c_int, map: BorrowedFd<'_>, key: &K) -> io::Result<Option<V>> {

@@ -15,7 +15,7 @@ use crate::handover;
 use crate::pin::HANDOVER;
 
 /// What is read out.
-const MAPS: [&str; 4] = ["FLOWS4", "FLOWS6", "OVERFLOW", "LEDGER"];
+const MAPS: [&str; 6] = ["FLOWS4", "FLOWS6", "EMBRYOS4", "EMBRYOS6", "OVERFLOW", "LEDGER"];
 /// In front of their names among the descriptors.
 pub const LEFT: &str = "left:";
 

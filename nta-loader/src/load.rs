@@ -16,7 +16,7 @@ use crate::handles::{CONNECTIONS_PROGRAM, Handles};
 use crate::jiffies::{Jiffies, jiffies, monotonic_ns};
 use crate::pin::PINNED_MAPS;
 use crate::share::SharedMaps;
-use crate::sizes::{SMALLEST_NAT, max_flows, max_nested, max_translated};
+use crate::sizes::{SMALLEST_NAT, max_embryos, max_flows, max_nested, max_translated};
 use crate::{EventSettings, SourceError, Stop};
 
 /// The object that `cargo xtask build-ebpf` builds, as committed.
@@ -62,9 +62,15 @@ impl KernelOptions {
         if self.stop.is_asked_for() { Err(SourceError::Stopped) } else { Ok(()) }
     }
 
-    /// Flows that fit the budget: IPv4, IPv6.
+    /// Flows with whole entries that fit the budget: IPv4, IPv6.
     pub fn max_flows(&self) -> [u32; 2] {
         max_flows(self.map_memory_mib)
+    }
+
+    /// Those and the flows of one packet.
+    pub fn most_flows(&self) -> [u32; 2] {
+        let [whole, embryos] = [self.max_flows(), max_embryos(self.map_memory_mib)];
+        [whole[0].saturating_add(embryos[0]), whole[1].saturating_add(embryos[1])]
     }
 }
 
@@ -103,7 +109,8 @@ impl Kernel {
     /// # Errors
     /// When there are no descriptors left, or the program that looks connections up is refused.
     pub fn handles(&self) -> Result<Handles, SourceError> {
-        let mut handles = Handles::of(&self.maps, &["FLOWS4", "FLOWS6", "OVERFLOW", "LEDGER", "EVENTS"])?;
+        let mut handles =
+            Handles::of(&self.maps, &["FLOWS4", "FLOWS6", "EMBRYOS4", "EMBRYOS6", "OVERFLOW", "LEDGER", "EVENTS"])?;
         if self.has_nested {
             handles.add(&self.maps, "NESTED")?;
         }
@@ -207,7 +214,10 @@ impl Kernel {
             }
         }
         // Maps of those before take the place of the others.
-        let max_flows = if before.is_some() { [1; 2] } else { options.max_flows() };
+        let [max_flows, max_embryos] = match before {
+            Some(_) => [[1; 2]; 2],
+            None => [options.max_flows(), max_embryos(options.map_memory_mib)],
+        };
         let has_nat = settings.conntrack.skb != 0 && before.is_none_or(|before| !before.joins_nat());
         let max_translated = if has_nat { max_translated(options.max_flows()) } else { [SMALLEST_NAT; 2] };
         let has_nested = options.tunnels.is_some() && before.is_none();
@@ -218,6 +228,8 @@ impl Kernel {
             .override_global("SETTINGS", &settings, true)
             .map_max_entries("FLOWS4", max_flows[0])
             .map_max_entries("FLOWS6", max_flows[1])
+            .map_max_entries("EMBRYOS4", max_embryos[0])
+            .map_max_entries("EMBRYOS6", max_embryos[1])
             .map_max_entries("NAT4", max_translated[0])
             .map_max_entries("NAT6", max_translated[1])
             .map_max_entries("NESTED", max_nested)
@@ -316,6 +328,8 @@ pub(crate) fn alone(settings: &Settings) -> Result<Kernel, SourceError> {
         .override_global("SETTINGS", settings, true)
         .map_max_entries("FLOWS4", 1)
         .map_max_entries("FLOWS6", 1)
+        .map_max_entries("EMBRYOS4", 1)
+        .map_max_entries("EMBRYOS6", 1)
         .map_max_entries("NAT4", SMALLEST_NAT)
         .map_max_entries("NAT6", SMALLEST_NAT)
         .map_max_entries("NESTED", SMALLEST_NAT)

@@ -18,7 +18,7 @@ use aya::programs::TcAttachType;
 use aya::programs::links::{FdLink, PinnedLink};
 use nta_common::limits::{MAX_FRAGMENTED, MAX_OVERFLOWS};
 use nta_common::nat::Translated;
-use nta_common::{Counter, CpuSlot, FlowKey4, FlowKey6, FlowStats, FragmentKey, LedgerSlot, OverflowKey};
+use nta_common::{Counter, CpuSlot, Embryo, FlowKey4, FlowKey6, FlowStats, FragmentKey, LedgerSlot, OverflowKey};
 
 use crate::SourceError;
 use crate::attached::Pinned;
@@ -32,9 +32,10 @@ use crate::slots::Slots;
 use nta_core::domain::Readings;
 
 /// What the fields of the pinned maps mean. Raised with every change that the sizes do not show.
-const SCHEMA: usize = 5;
+const SCHEMA: usize = 6;
 /// The maps that the next daemon goes on with.
-pub(crate) const PINNED_MAPS: [&str; 7] = ["FLOWS4", "FLOWS6", "NAT4", "NAT6", "OVERFLOW", "FRAGMENTS", "LEDGER"];
+pub(crate) const PINNED_MAPS: [&str; 9] =
+    ["FLOWS4", "FLOWS6", "EMBRYOS4", "EMBRYOS6", "NAT4", "NAT6", "OVERFLOW", "FRAGMENTS", "LEDGER"];
 pub(crate) const HANDOVER: &str = "handover";
 /// How deep and wide a BPF file system is searched.
 const SEARCH_DEPTH: usize = 4;
@@ -340,6 +341,7 @@ fn format_name() -> String {
         size_of::<FlowKey4>(),
         size_of::<FlowKey6>(),
         size_of::<FlowStats>(),
+        size_of::<Embryo>(),
         size_of::<CpuSlot>(),
         size_of::<OverflowKey>(),
         size_of::<FragmentKey>(),

@@ -9,7 +9,8 @@ use aya::maps::{Map, MapData};
 use crate::SourceError;
 
 /// Maps in which something is kept between packets.
-const SHARED: [&str; 9] = ["FLOWS4", "FLOWS6", "NAT4", "NAT6", "NESTED", "OVERFLOW", "FRAGMENTS", "LEDGER", "EVENTS"];
+const SHARED: [&str; 11] =
+    ["FLOWS4", "FLOWS6", "EMBRYOS4", "EMBRYOS6", "NAT4", "NAT6", "NESTED", "OVERFLOW", "FRAGMENTS", "LEDGER", "EVENTS"];
 
 /// The maps of loaded programs.
 pub(crate) struct SharedMaps(Vec<(&'static str, OwnedFd)>);

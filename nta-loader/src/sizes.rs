@@ -1,7 +1,7 @@
 //! How many entries each map has, from a memory budget.
 
 use nta_common::limits::MAX_NESTED;
-use nta_common::{FlowKey4, FlowKey6, FlowStats};
+use nta_common::{Embryo, FlowKey4, FlowKey6, FlowStats};
 
 /// What a hash map entry takes in the kernel beyond key and value (`struct htab_elem`).
 const ENTRY_OVERHEAD: u64 = 48;
@@ -29,16 +29,23 @@ pub fn max_nested(max_flows: [u32; 2]) -> u32 {
     (flows / FLOWS_PER_NESTED).clamp(FEWEST_NESTED, MAX_NESTED)
 }
 
-/// Bytes that one flow takes in the kernel: IPv4, IPv6.
-const fn flow_bytes() -> [u64; 2] {
-    let value = size_of::<FlowStats>() as u64 + ENTRY_OVERHEAD;
-    [size_of::<FlowKey4>() as u64 + value, size_of::<FlowKey6>() as u64 + value]
+/// Entries of this size that fit a share of `mib` MiB of map memory: IPv4, IPv6.
+fn entries(mib: u64, thirds: u64, value: usize) -> [u32; 2] {
+    let budget = mib.saturating_mul(1 << 20) / 3 * thirds;
+    let fit = |share: u64, key: usize| {
+        let each = (key + value) as u64 + ENTRY_OVERHEAD;
+        (budget / 100 * share / each).clamp(MIN_FLOWS, 1 << 26) as u32
+    };
+    [fit(IPV4_SHARE, size_of::<FlowKey4>()), fit(100 - IPV4_SHARE, size_of::<FlowKey6>())]
 }
 
-/// Flows that fit `mib` MiB of map memory: IPv4, IPv6.
+/// Flows with whole entries that fit `mib` MiB of map memory, of which they have two thirds.
 pub(crate) fn max_flows(mib: u64) -> [u32; 2] {
-    let budget = mib.saturating_mul(1 << 20);
-    let [v4, v6] = flow_bytes();
-    let entries = |share: u64, each: u64| (budget / 100 * share / each).clamp(MIN_FLOWS, 1 << 26) as u32;
-    [entries(IPV4_SHARE, v4), entries(100 - IPV4_SHARE, v6)]
+    entries(mib, 2, size_of::<FlowStats>())
+}
+
+/// Flows of one packet that fit the rest of it: about two and a half times as many. Every flow begins as one, and is one until the daemon
+/// has read its whole entry twice: so many can begin in two windows.
+pub(crate) fn max_embryos(mib: u64) -> [u32; 2] {
+    entries(mib, 1, size_of::<Embryo>())
 }

@@ -158,6 +158,9 @@ fn compare(batch: &[PathBuf], config: Option<&Path>) -> Result<[usize; 3], Strin
     Ok([flows, kernel.parts.len() - 1, kernel.events.len()])
 }
 
+/// Of the kernel's maps alone: how an entry came about.
+const NOTES: [&str; 2] = ["flow_race", "flow_grown"];
+
 fn story(engine: &str, run: &Run) -> Result<Story, String> {
     if !run.is_read() {
         return Err(format!("{engine}: status {:?}: {}", run.status, run.stderr));
@@ -180,9 +183,9 @@ fn story(engine: &str, run: &Run) -> Result<Story, String> {
             }
             end["elapsed_s"].take();
             end["ledger"]["interfaces"].take();
-            end["ledger"]["total"]["flow_race"].take();
+            NOTES.iter().for_each(|note| drop(end["ledger"]["total"][note].take()));
         } else {
-            end["ledger"]["flow_race"].take();
+            NOTES.iter().for_each(|note| drop(end["ledger"][note].take()));
         }
         flows.sort();
         story.parts.push((std::mem::take(&mut flows), end));

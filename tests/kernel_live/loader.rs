@@ -56,7 +56,7 @@ impl Place {
         let config = self.folder.path().join("loader.toml");
         let (pins, socket) = (self.bpffs.pins(), self.socket());
         let text =
-            format!("interfaces = {interfaces}\nmax_map_memory_mib = 64\npin_path = {pins:?}\nsocket = {socket:?}\n");
+            format!("interfaces = {interfaces}\nmax_map_memory_mib = 128\npin_path = {pins:?}\nsocket = {socket:?}\n");
         std::fs::write(&config, text).expect("a configuration");
         let mut setpriv = namespace.command("setpriv");
         let [user, group] = [LOADER, GROUP].map(|id| id.to_string());
@@ -207,8 +207,8 @@ fn the_loader_does_what_it_is_allowed_and_says_what_it_refuses() {
     assert!(status >= 400 && refused.to_string().contains("nta-loader's configuration"), "{status} {refused}");
     // More memory than it allows, and a second daemon.
     assert!(daemon.stop().success());
-    let log = refused_start(&place, &pair.inside, "v0", "map_memory_mib = 65");
-    assert!(log.contains("map_memory_mib") && log.contains("1 to 64"), "{log}");
+    let log = refused_start(&place, &pair.inside, "v0", "map_memory_mib = 129");
+    assert!(log.contains("map_memory_mib") && log.contains("1 to 128"), "{log}");
     let _first = place.daemon(&pair.inside, "v0", "");
     let log = refused_start(&place, &pair.inside, "v0", "");
     assert!(log.contains("another nta-daemon"), "{log}");

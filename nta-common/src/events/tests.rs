@@ -5,7 +5,7 @@ extern crate std;
 use std::vec::Vec;
 
 use super::*;
-use crate::{CaptureClock, CpuSlot, First, FlowKey4, FlowKey6, FlowStats, Flows, FragmentKey, FragmentPorts};
+use crate::{CaptureClock, CpuSlot, Entry, First, FlowKey4, FlowKey6, FlowStats, Flows, FragmentKey, FragmentPorts};
 use crate::{OverflowKey, SliceReader, Volume, account};
 
 /// Keeps events; everything goes into one flow.
@@ -45,12 +45,12 @@ impl Events for Bench {
 struct OneFlow<'a>(&'a mut FlowStats);
 
 impl Flows for OneFlow<'_> {
-    fn entry4(&mut self, _: &FlowKey4, first: &First<'_>, _: &mut LedgerSlot) -> Option<(&mut FlowStats, u32)> {
-        Some((self.0, first.direction))
+    fn entry4(&mut self, _: &FlowKey4, first: &First<'_>, _: &mut LedgerSlot) -> Option<Entry<'_>> {
+        Some(Entry::Whole(self.0, first.direction))
     }
 
-    fn entry6(&mut self, _: &FlowKey6, first: &First<'_>, _: &mut LedgerSlot) -> Option<(&mut FlowStats, u32)> {
-        Some((self.0, first.direction))
+    fn entry6(&mut self, _: &FlowKey6, first: &First<'_>, _: &mut LedgerSlot) -> Option<Entry<'_>> {
+        Some(Entry::Whole(self.0, first.direction))
     }
 
     fn overflow(&mut self, _: &OverflowKey) -> Option<&mut Volume> {

@@ -246,6 +246,57 @@ pub(crate) fn track<C: Clock>(
     }
 }
 
+/// The first segment of a flow, as far as its state takes note of it: without timestamps if it has payload.
+#[derive(Clone, Copy)]
+pub(crate) struct FirstSegment {
+    /// Coarse time.
+    pub(crate) now_ns: u64,
+    /// Exact time, of a SYN.
+    pub(crate) exact_ns: u64,
+    pub(crate) flags: u8,
+    pub(crate) seq: u32,
+    pub(crate) ack: u32,
+    pub(crate) window: u16,
+    pub(crate) datagram_id: u16,
+    pub(crate) payload_len: u32,
+    pub(crate) direction: u32,
+    /// Whether the flow's originator sent it.
+    pub(crate) by_originator: bool,
+}
+
+/// What [`track`] makes of the first segment of a flow, whose state is empty: shorter, because nothing that was before has to be
+/// compared.
+#[inline(always)]
+pub(crate) fn begin(from: &mut TcpDirection, to: &mut TcpDirection, flow: &mut TcpFlow, first: &FirstSegment) {
+    let (flags, has_payload) = (first.flags, first.payload_len != 0);
+    let control = flags & (SYN | FIN | RST);
+    let now = (first.now_ns >> TICK_SHIFT) as u32;
+    from.flags = flags;
+    if flags & (SYN | ACK) == SYN {
+        flow.syn_ns = first.exact_ns;
+    }
+    from.syn = u32::from(flags & (SYN | ACK) == SYN);
+    from.syn_ack = u32::from(flags & (SYN | ACK) == SYN | ACK);
+    from.fin = u32::from(flags & FIN != 0);
+    from.rst = u32::from(flags & RST != 0);
+    state::record(from, flow, flags, has_payload, first.direction);
+    state::inactive(&mut from.marks, &mut to.marks, flags, has_payload, first.by_originator);
+    from.first_seq = first.seq;
+    let span = first.payload_len + u32::from(control & SYN != 0) + u32::from(control & FIN != 0);
+    from.next_seq = first.seq.wrapping_add(span);
+    from.next_seq_at = now;
+    if first.window == 0 && control == 0 {
+        from.zero_windows = 1;
+        flow.record_letter(letter::ZERO_WINDOW, first.direction);
+    }
+    from.window = first.window;
+    from.datagram_id = first.datagram_id;
+    if flags & ACK != 0 {
+        from.last_ack = first.ack;
+        from.last_ack_at = now;
+    }
+}
+
 /// Counts SYN, FIN and RST, and takes the times of the handshake.
 #[inline(always)]
 fn handshake_and_close<C: Clock>(

@@ -156,24 +156,10 @@ pub(super) fn news(
     direction: u32,
     by_originator: bool,
 ) {
-    let flags = p.tcp_flags;
-    let control = flags & (SYN | FIN | RST);
-    let code = match control {
-        0 if p.payload_len != 0 => letter::DATA,
-        0 if flags & ACK != 0 => letter::ACK,
-        0 => 0,
-        SYN if flags & ACK != 0 => letter::HANDSHAKE,
-        SYN => letter::SYN,
-        FIN => letter::FIN,
-        RST => letter::RESET,
-        _ if control & (FIN | RST) == FIN | RST => letter::INCONSISTENT,
-        _ => letter::MULTI_FLAG,
-    };
-    if code != 0 && from.marks.add_letter(code) {
-        flow.record_letter(code, direction);
-    }
+    let (flags, has_payload) = (p.tcp_flags, p.payload_len != 0);
+    record(from, flow, flags, has_payload, direction);
     match from.marks.state() {
-        Endpoint::Inactive => inactive(&mut from.marks, &mut to.marks, p, by_originator),
+        Endpoint::Inactive => inactive(&mut from.marks, &mut to.marks, flags, has_payload, by_originator),
         Endpoint::SynSent | Endpoint::SynAckSent => {
             if flags & FIN != 0 {
                 from.marks.enter(Endpoint::Closed);
@@ -192,9 +178,29 @@ pub(super) fn news(
     }
 }
 
+/// Records the letter of a segment, if it is the first of its kind.
 #[inline(always)]
-fn inactive(own: &mut Marks, peer: &mut Marks, p: &Packet, by_originator: bool) {
-    let flags = p.tcp_flags;
+pub(super) fn record(from: &mut TcpDirection, flow: &mut TcpFlow, flags: u8, has_payload: bool, direction: u32) {
+    let control = flags & (SYN | FIN | RST);
+    let code = match control {
+        0 if has_payload => letter::DATA,
+        0 if flags & ACK != 0 => letter::ACK,
+        0 => 0,
+        SYN if flags & ACK != 0 => letter::HANDSHAKE,
+        SYN => letter::SYN,
+        FIN => letter::FIN,
+        RST => letter::RESET,
+        _ if control & (FIN | RST) == FIN | RST => letter::INCONSISTENT,
+        _ => letter::MULTI_FLAG,
+    };
+    if code != 0 && from.marks.add_letter(code) {
+        flow.record_letter(code, direction);
+    }
+}
+
+/// The first segment of an endpoint.
+#[inline(always)]
+pub(super) fn inactive(own: &mut Marks, peer: &mut Marks, flags: u8, has_payload: bool, by_originator: bool) {
     if flags & SYN != 0 {
         if by_originator {
             own.enter(if flags & ACK == 0 { Endpoint::SynSent } else { Endpoint::SynAckSent });
@@ -217,7 +223,7 @@ fn inactive(own: &mut Marks, peer: &mut Marks, p: &Packet, by_originator: bool) 
         return;
     }
     // Some responders acknowledge a SYN before they answer it: that makes no partial connection.
-    let early_ack = !by_originator && p.payload_len == 0 && matches!(peer.state(), Endpoint::SynSent);
+    let early_ack = !by_originator && !has_payload && matches!(peer.state(), Endpoint::SynSent);
     if !early_ack {
         let missed_syn = flags & ACK != 0 && matches!(peer.state(), Endpoint::Established);
         own.enter(if missed_syn { Endpoint::Established } else { Endpoint::Partial });

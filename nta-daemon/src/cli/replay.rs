@@ -226,7 +226,7 @@ fn engine(choice: EngineChoice, paths: &[PathBuf], config: &Config) -> Result<Bo
         }
         EngineChoice::Auto | EngineChoice::User => {
             let limits = KernelOptions { map_memory_mib: capture.map_memory_mib, ..KernelOptions::default() };
-            Ok(Box::new(UserEngine::new(&name, limits.max_flows(), capture.tunnel_ports(), events)))
+            Ok(Box::new(UserEngine::new(&name, limits.most_flows(), capture.tunnel_ports(), events)))
         }
     }
 }

@@ -28,8 +28,8 @@ section! {
         inside: Vec<InterfacePattern> = Vec::new(),
         /// Hook: auto, xdp, xdp-generic, tcx or tc.
         attach: Attach = Attach::Auto,
-        /// Kernel memory for the flow maps in MiB; 64 hold about 70,000 IPv4 and 45,000 IPv6 flows.
-        map_memory_mib: u64 = 64 => MAP_MEMORY_MIB,
+        /// Kernel memory for the flow maps in MiB; 96 hold about 70,000 IPv4 and 45,000 IPv6 flows, and 180,000 and 98,000 of one packet.
+        map_memory_mib: u64 = 96 => MAP_MEMORY_MIB,
         /// Account the inner packet in place of the tunnel: VXLAN, Geneve, GRE, ERSPAN, IP-in-IP, GTP-U, L2TP, PPTP, Teredo, AYIYA, TZSP.
         tunnels: bool = false,
         /// UDP ports of VXLAN, at most 4.

@@ -185,7 +185,7 @@ fn replay(
     let config = &inner.settings;
     let limits = KernelOptions { map_memory_mib: config.capture.map_memory_mib, ..KernelOptions::default() };
     let events = config.event_settings();
-    let mut engine = UserEngine::new(capture.name(), limits.max_flows(), config.capture.tunnel_ports(), events);
+    let mut engine = UserEngine::new(capture.name(), limits.most_flows(), config.capture.tunnel_ports(), events);
     let status =
         Status { mode: Mode::Replay, engine: engine.name().to_owned(), started: clock::now(), ..Status::default() };
     let mut packets = 0_u64;

@@ -13,8 +13,8 @@ use libfuzzer_sys::fuzz_target;
 use nta_common::events::EventState;
 use nta_common::packet::fragment;
 use nta_common::{
-    CaptureClock, Counter, CpuSlot, EventBuffer, EventHead, Events, First, FlowKey4, FlowKey6, FlowStats, Flows, FragmentKey,
-    FragmentPorts, Kind, LedgerSlot, OverflowKey, PacketReader, SliceReader, TunnelPorts, Volume, account,
+    CaptureClock, Counter, CpuSlot, Entry, EventBuffer, EventHead, Events, First, FlowKey4, FlowKey6, FlowStats, Flows,
+    FragmentKey, FragmentPorts, Kind, LedgerSlot, OverflowKey, PacketReader, SliceReader, TunnelPorts, Volume, account,
 };
 
 /// Flows of each family, overflow aggregates and datagrams that are kept: few, so that inputs fill them.
@@ -42,7 +42,8 @@ fuzz_target!(|input: &[u8]| {
     while let Some((frame, next)) = Frame::take(rest) {
         now.0 += u64::from(frame.after_ms) * 1_000_000;
         let wire_len = frame.data.len() as u32 + u32::from(frame.cut);
-        let slice = SliceReader::new(frame.data, wire_len).with_tunnels((options & TUNNELS != 0).then(TunnelPorts::default));
+        let slice =
+            SliceReader::new(frame.data, wire_len).with_tunnels((options & TUNNELS != 0).then(TunnelPorts::default));
         one(&Reader { slice, options: *options }, &now, &mut tables, &mut ledger);
         rest = next;
     }
@@ -182,7 +183,8 @@ impl Tables {
             all.fold((0, 0), |(packets, bytes), counts| (packets + counts.packets, bytes + counts.bytes))
         };
         let flows = || self.v4.values().chain(self.v6.values());
-        let all = sum(&mut flows().flat_map(|flow| &flow.dir).map(|dir| dir.volume).chain(self.overflow.values().copied()));
+        let all =
+            sum(&mut flows().flat_map(|flow| &flow.dir).map(|dir| dir.volume).chain(self.overflow.values().copied()));
         let opened = sum(&mut flows().flat_map(|flow| flow.opened()));
         (all.0 - opened.0, all.1 - opened.1)
     }
@@ -209,12 +211,12 @@ fn entry<'a, K: Copy + Eq + Hash>(
 }
 
 impl Flows for Tables {
-    fn entry4(&mut self, key: &FlowKey4, first: &First<'_>, ledger: &mut LedgerSlot) -> Option<(&mut FlowStats, u32)> {
-        Some((entry(&mut self.v4, key, first, ledger)?, first.direction))
+    fn entry4(&mut self, key: &FlowKey4, first: &First<'_>, ledger: &mut LedgerSlot) -> Option<Entry<'_>> {
+        Some(Entry::Whole(entry(&mut self.v4, key, first, ledger)?, first.direction))
     }
 
-    fn entry6(&mut self, key: &FlowKey6, first: &First<'_>, ledger: &mut LedgerSlot) -> Option<(&mut FlowStats, u32)> {
-        Some((entry(&mut self.v6, key, first, ledger)?, first.direction))
+    fn entry6(&mut self, key: &FlowKey6, first: &First<'_>, ledger: &mut LedgerSlot) -> Option<Entry<'_>> {
+        Some(Entry::Whole(entry(&mut self.v6, key, first, ledger)?, first.direction))
     }
 
     fn overflow(&mut self, key: &OverflowKey) -> Option<&mut Volume> {

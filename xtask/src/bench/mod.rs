@@ -15,7 +15,8 @@ mod veth;
 pub(crate) const HELP: &str = "\
 Measures. `kernel`: nanoseconds of a packet in each program above the empty program of its kind, by repeated test runs
 interleaved in one series (needs root and a BPF toolchain: the empty programs are only in the bench build of the object;
-NTA_BENCH_CASES names the cases, apart by commas).
+NTA_BENCH_CASES names the cases, apart by commas; with NTA_BENCH_BASE, an object that `build-ebpf --features bench` made of another version,
+each case is measured beside that one's, and the ratio is told).
 `drain`: milliseconds to read 100,000 flows out of the maps. `window`: milliseconds to judge a window with
 100,000 hosts. `model`: a model of about the shipped one's size loaded, 10,000 feature vectors and one judged (needs
 libxgboost, which is fetched). `store`: flows and windows into the database (NTA_BENCH_CASES names `flows`, `windows` or `replay`). `ingest`: windows

@@ -7,7 +7,7 @@ use aya::maps::{Map, MapData, PerCpuArray};
 use nta_common::{CpuSlot, FlowKey4, FlowKey6, OverflowKey, Volume};
 use nta_loader::{Handles, LeftBehind, monotonic_ns};
 
-use super::flow_map::FlowMap;
+use super::flow_map::{FlowMap, Reading};
 use super::maps::{counted, map_error};
 use super::read::MapReader;
 use super::tracker::Tracker;
@@ -28,8 +28,8 @@ impl LeftMaps {
         let (ledger, _places) = handles.take_map("LEDGER")?;
         Ok(Self {
             state,
-            v4: FlowMap::take(&mut handles, "FLOWS4")?,
-            v6: FlowMap::take(&mut handles, "FLOWS6")?,
+            v4: FlowMap::take(&mut handles, ["FLOWS4", "EMBRYOS4"])?,
+            v6: FlowMap::take(&mut handles, ["FLOWS6", "EMBRYOS6"])?,
             overflow: handles.take_map("OVERFLOW")?.0,
             ledger: PerCpuArray::try_from(Map::PerCpuArray(ledger)).map_err(|error| map_error("LEDGER", error))?,
         })
@@ -54,18 +54,16 @@ impl LeftMaps {
     ) -> Result<(), SourceError> {
         tracker.rewind(monotonic_ns());
         let mut keys = Vec::new();
-        self.v4.drain(|key, stats| {
-            keys.push(FlowKey::V4(*key));
-            tracker.read(FlowKey::V4(*key), stats, origin, sink);
-        })?;
-        self.v6.drain(|key, stats| {
-            keys.push(FlowKey::V6(*key));
-            tracker.read(FlowKey::V6(*key), stats, origin, sink);
-        })?;
+        let mut read = |key: FlowKey, reading: Reading<'_>| {
+            keys.push(key);
+            tracker.read(key, reading, origin, sink)
+        };
+        self.v4.drain(|key, reading| read(FlowKey::V4(*key), reading))?;
+        self.v6.drain(|key, reading| read(FlowKey::V6(*key), reading))?;
         for key in keys {
             let last = match &key {
-                FlowKey::V4(key) => self.v4.remove(key)?,
-                FlowKey::V6(key) => self.v6.remove(key)?,
+                FlowKey::V4(v4) => self.v4.remove(v4, key.proto())?,
+                FlowKey::V6(v6) => self.v6.remove(v6, key.proto())?,
             };
             tracker.remove(&key, last.as_ref(), EndReason::Shutdown, origin, sink);
         }

@@ -7,12 +7,12 @@ use std::os::fd::AsFd as _;
 use aya::maps::{Map, MapData, PerCpuArray};
 use nta_common::flow::Counts;
 use nta_common::limits::MAX_OVERFLOWS;
-use nta_common::{CpuSlot, FlowKey4, FlowKey6, FlowStats, LedgerSlot, OverflowKey, Volume};
+use nta_common::{CpuSlot, FlowKey4, FlowKey6, LedgerSlot, OverflowKey, Volume};
 use nta_loader::elements::{delete, lookup, lookup_and_delete};
 use nta_loader::{Assigned, Attached, Handles, LEFT, Pinned, monotonic_ns};
 
 use super::events::EventRing;
-use super::flow_map::{ENTRY_OVERHEAD, FlowMap};
+use super::flow_map::{ENTRY_OVERHEAD, FlowMap, Reading};
 use super::left::LeftMaps;
 use super::nat::{ConnectionTable, Translations};
 use super::nested::NestedMap;
@@ -77,8 +77,8 @@ impl KernelFlows {
             overflow: handles.take_map("OVERFLOW")?.0,
             overflow_reader: MapReader::new(),
             overflow_last: HashMap::new(),
-            v4: FlowMap::take(&mut handles, "FLOWS4")?,
-            v6: FlowMap::take(&mut handles, "FLOWS6")?,
+            v4: FlowMap::take(&mut handles, ["FLOWS4", "EMBRYOS4"])?,
+            v6: FlowMap::take(&mut handles, ["FLOWS6", "EMBRYOS6"])?,
             ledger: PerCpuArray::try_from(Map::PerCpuArray(ledger)).map_err(|e| map_error("LEDGER", e))?,
             base: Vec::new(),
             read: Vec::new(),
@@ -230,8 +230,8 @@ impl FlowSource for KernelFlows {
             tracker.nest(&origin, |visit| nested.read(visit))?;
         }
         tracker.rewind(monotonic_ns());
-        self.v4.drain(|key, stats| tracker.read(FlowKey::V4(*key), stats, &origin, sink))?;
-        self.v6.drain(|key, stats| tracker.read(FlowKey::V6(*key), stats, &origin, sink))?;
+        self.v4.drain(|key, reading| tracker.read(FlowKey::V4(*key), reading, &origin, sink))?;
+        self.v6.drain(|key, reading| tracker.read(FlowKey::V6(*key), reading, &origin, sink))?;
         self.gone.append(&mut tracker.gone());
         self.superseded.extend(before.into_iter().filter(|key| tracker.has(key)));
         Ok(())
@@ -293,8 +293,8 @@ impl FlowSource for KernelFlows {
         over.extend(self.superseded.drain(..).map(|key| (key, EndReason::Idle)));
         for (key, reason) in over {
             let last = match &key {
-                FlowKey::V4(key) => self.v4.remove(key)?,
-                FlowKey::V6(key) => self.v6.remove(key)?,
+                FlowKey::V4(v4) => self.v4.remove(v4, key.proto())?,
+                FlowKey::V6(v6) => self.v6.remove(v6, key.proto())?,
             };
             if let Some(nested) = self.nested.as_ref().filter(|_| self.tracker.lies_in_another(&key)) {
                 nested.forget(&key);
@@ -308,8 +308,10 @@ impl FlowSource for KernelFlows {
     fn finish(&mut self, sink: &mut Sink<'_>) {
         let origin = self.origin();
         let tracker = &mut self.tracker;
-        let mut end = |key: FlowKey, last: &FlowStats| {
-            tracker.remove(&key, Some(last), EndReason::Shutdown, &origin, sink);
+        let mut end = |key: FlowKey, last: Reading<'_>| {
+            let last = last.stats(key.proto());
+            tracker.remove(&key, last.as_ref(), EndReason::Shutdown, &origin, sink);
+            false
         };
         let read = self.v4.drain(|key, last| end(FlowKey::V4(*key), last));
         if let Err(error) = read.and_then(|()| self.v6.drain(|key, last| end(FlowKey::V6(*key), last))) {
@@ -350,7 +352,8 @@ impl FlowSource for KernelFlows {
             max_entries: u64::from(MAX_OVERFLOWS),
             memory_bytes: u64::from(MAX_OVERFLOWS) * each,
         };
-        let mut maps = vec![self.v4.fill(), self.v6.fill(), overflow, self.events.fill()];
+        let flows = [self.v4.fill(), self.v6.fill()].into_iter().flatten();
+        let mut maps: Vec<MapFill> = flows.chain([overflow, self.events.fill()]).collect();
         maps.extend(self.translations.iter().flat_map(Translations::fill));
         maps.extend(self.nested.iter().map(NestedMap::fill));
         maps

@@ -5,13 +5,14 @@
 //! that one; the index is asked only where the order changed. What is kept of a flow is small, because a flood of new ones
 //! costs mostly the memory that they take.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::hash::BuildHasher as _;
 use std::net::IpAddr;
 
-use nta_common::FlowStats;
 use nta_common::tunnel::{Inner, Outer};
+use nta_common::{Embryo, FlowStats};
 
+use super::flow_map::Reading;
 use crate::source::nested::{self, Parents};
 use crate::source::places::Places;
 use crate::source::{Sink, SourceError};
@@ -26,8 +27,14 @@ pub(super) struct Tracker {
     slots: Vec<Vec<Option<Slot>>>,
     /// Slots without a flow.
     free: Vec<u32>,
+    /// Flows of one packet, which is all that there is to be told of them: they have no slot.
+    firsts: HashMap<FlowKey, Told, foldhash::fast::RandomState>,
     /// The flow that was read last.
     cursor: Option<u32>,
+    /// Its number.
+    reading: u32,
+    /// Entries without a packet of flows of which no whole one was found.
+    claims: Claims,
     /// The flow that came first at the last reading.
     first: u32,
     /// Names of translated connections, as read before the flows, by the key under which they are counted.
@@ -71,16 +78,49 @@ impl Reported {
     }
 }
 
+/// Of this reading and of the one before.
+#[derive(Default)]
+struct Claims {
+    now: HashSet<FlowKey, foldhash::fast::RandomState>,
+    before: HashSet<FlowKey, foldhash::fast::RandomState>,
+}
+
+/// A flow of one packet, as it was told.
+struct Told {
+    first: Embryo,
+    id: FlowId,
+    /// As in [`Slot`].
+    expiry: Timestamp,
+    reason: EndReason,
+}
+
+impl Told {
+    /// The state behind what was told.
+    fn tracked(&self, key: &FlowKey, origin: &Origin) -> Tracked {
+        let reading = self.first.grown(key.proto());
+        let mut flow = Tracked::new(key, &reading, origin);
+        flow.take(key, &reading, origin, None, &mut |_| {});
+        // It was named when it was told; a reading of another capture names otherwise.
+        flow.id = self.id;
+        flow
+    }
+}
+
 /// One flow.
 struct Slot {
     key: FlowKey,
     flow: Tracked,
     /// The slot of the flow that came after this one at the last reading.
     next: u32,
+    /// At which reading its whole entry was found first, or [`NEVER`].
+    whole: u32,
     /// When the flow is over if no packet comes any more, and why then.
     expiry: Timestamp,
     reason: EndReason,
 }
+
+/// No reading has this number.
+const NEVER: u32 = 0;
 
 /// Slots in one piece of memory.
 const PIECE: usize = 4096;
@@ -89,7 +129,7 @@ const SPARSE: usize = 4;
 
 impl Tracker {
     pub(super) fn len(&self) -> usize {
-        self.index.len()
+        self.index.len() + self.firsts.len()
     }
 
     /// The first reading goes on from what a run before reported.
@@ -132,12 +172,13 @@ impl Tracker {
     fn id(&self, key: &FlowKey) -> Option<FlowId> {
         let tracked = self.index.find(self.hash(key), |slot| self.holds(slot, key)).and_then(|slot| self.slot(slot));
         let reported = || self.reported.flows.get(&Reported::key(key.proto(), key.endpoints()));
-        tracked.map(|slot| slot.flow.id).or_else(|| reported().map(|flow| flow.id))
+        let told = || self.firsts.get(key).map(|told| told.id);
+        tracked.map(|slot| slot.flow.id).or_else(told).or_else(|| reported().map(|flow| flow.id))
     }
 
     /// Whether a flow is kept under this key.
     pub(super) fn has(&self, key: &FlowKey) -> bool {
-        self.index.find(self.hash(key), |slot| self.holds(slot, key)).is_some()
+        self.firsts.contains_key(key) || self.index.find(self.hash(key), |slot| self.holds(slot, key)).is_some()
     }
 
     /// At this time of the kernel's clock there are connections that these ends began, older than their flows.
@@ -154,14 +195,58 @@ impl Tracker {
             self.began_until_ns = 0;
         }
         self.cursor = None;
+        self.reading = self.reading.wrapping_add(1).max(NEVER + 1);
+        self.claims.before = std::mem::take(&mut self.claims.now);
     }
 
-    /// Takes a reading of one flow.
-    pub(super) fn read(&mut self, key: FlowKey, reading: &FlowStats, origin: &Origin, sink: &mut Sink<'_>) {
+    /// Takes a reading of one flow; whether its first packet need not be kept any more.
+    pub(super) fn read(&mut self, key: FlowKey, reading: Reading<'_>, origin: &Origin, sink: &mut Sink<'_>) -> bool {
+        match reading {
+            Reading::Whole(flow) => {
+                self.take(key, flow, true, origin, sink);
+                false
+            }
+            Reading::First(first) => self.read_first(key, first, origin, sink),
+        }
+    }
+
+    /// An entry of one packet: of a flow of which no whole one was read, or beside it.
+    fn read_first(&mut self, key: FlowKey, first: &Embryo, origin: &Origin, sink: &mut Sink<'_>) -> bool {
+        let is_plain = self.names.is_empty();
+        if is_plain && self.firsts.contains_key(&key) {
+            return false;
+        }
+        let known = self.index.find(self.hash(&key), |slot| self.holds(slot, &key));
+        match known.and_then(|at| Some(self.slot(at)?.whole)) {
+            // Twice in a row, so that no program is left that saw the flow without its whole entry.
+            Some(whole) if whole != NEVER => return whole != self.reading,
+            Some(_) if is_plain => {}
+            _ if first.is_claim() => {
+                // Somebody makes a whole entry of it, or found no room for one.
+                self.claims.now.insert(key);
+                return self.claims.before.contains(&key);
+            }
+            None if is_plain && self.parents.is_empty() && self.reported.flows.is_empty() && self.began.is_empty() => {
+                let reading = first.grown(key.proto());
+                let mut flow = Tracked::new(&key, &reading, origin);
+                flow.take(&key, &reading, origin, None, sink);
+                let (expiry, reason) = flow.expiry(&key, &reading);
+                self.firsts.insert(key, Told { first: *first, id: flow.id, expiry, reason });
+            }
+            _ => self.take(key, &first.grown(key.proto()), false, origin, sink),
+        }
+        false
+    }
+
+    fn take(&mut self, key: FlowKey, reading: &FlowStats, is_whole: bool, origin: &Origin, sink: &mut Sink<'_>) {
         let at = self.find(key, reading, origin);
+        let number = self.reading;
         let names = if self.names.is_empty() { None } else { self.names.get(&key).copied() }.unwrap_or_default();
         let outer = if self.parents.is_empty() { None } else { self.parents.get(&key).copied() };
         let Some(slot) = self.slot_mut(at) else { return };
+        if is_whole && slot.whole == NEVER {
+            slot.whole = number;
+        }
         slot.flow.name(names, (&key, reading), origin, sink);
         if slot.flow.is_at(reading) {
             return;
@@ -175,10 +260,7 @@ impl Tracker {
 
     /// The slot of a flow, a new one if need be.
     fn find(&mut self, key: FlowKey, reading: &FlowStats, origin: &Origin) -> u32 {
-        let expected = match self.cursor {
-            Some(before) => self.slot(before).map_or(0, |slot| slot.next),
-            None => self.first,
-        };
+        let expected = self.expected();
         let slot = if self.holds(expected, &key) {
             expected
         } else {
@@ -186,26 +268,42 @@ impl Tracker {
             let slot = match self.index.find(hash, |slot| self.holds(slot, &key)) {
                 Some(slot) => slot,
                 None => {
-                    let mut flow = self.reported.track(&key, reading, origin);
+                    let mut flow = match self.firsts.remove(&key) {
+                        Some(told) => told.tracked(&key, origin),
+                        None => self.reported.track(&key, reading, origin),
+                    };
                     if let Some(end) = if self.began.is_empty() { None } else { self.began.remove(&key) } {
                         flow.began_by(end);
                     }
                     let (expiry, reason) = (Timestamp::default(), EndReason::Idle);
-                    self.insert(Slot { key, flow, next: expected, expiry, reason }, hash)
+                    self.insert(Slot { key, flow, next: expected, whole: NEVER, expiry, reason }, hash)
                 }
             };
-            match self.cursor {
-                Some(before) => {
-                    if let Some(before) = self.slot_mut(before) {
-                        before.next = slot;
-                    }
-                }
-                None => self.first = slot,
-            }
             slot
         };
-        self.cursor = Some(slot);
+        self.chain(slot);
         slot
+    }
+
+    /// The slot of the flow that came next at the last reading.
+    fn expected(&self) -> u32 {
+        match self.cursor {
+            Some(before) => self.slot(before).map_or(0, |slot| slot.next),
+            None => self.first,
+        }
+    }
+
+    /// This flow comes next at this reading.
+    fn chain(&mut self, at: u32) {
+        match self.cursor {
+            Some(before) => {
+                if let Some(before) = self.slot_mut(before) {
+                    before.next = at;
+                }
+            }
+            None => self.first = at,
+        }
+        self.cursor = Some(at);
     }
 
     fn insert(&mut self, new: Slot, hash: u32) -> u32 {
@@ -244,13 +342,15 @@ impl Tracker {
 
     /// Flows that are over at `now`.
     pub(super) fn ended(&self, now: Timestamp) -> Vec<(FlowKey, EndReason)> {
-        self.kept().filter(|slot| now >= slot.expiry).map(|slot| (slot.key, slot.reason)).collect()
+        let firsts = self.firsts.iter().filter(|(_, told)| now >= told.expiry).map(|(key, told)| (*key, told.reason));
+        self.kept().filter(|slot| now >= slot.expiry).map(|slot| (slot.key, slot.reason)).chain(firsts).collect()
     }
 
     /// Every flow, with why it ends now.
     pub(super) fn all(&self, now: Timestamp) -> Vec<(FlowKey, EndReason)> {
-        let reason = |slot: &Slot| if now >= slot.expiry { slot.reason } else { EndReason::Shutdown };
-        self.kept().map(|slot| (slot.key, reason(slot))).collect()
+        let reason = |expiry, reason| if now >= expiry { reason } else { EndReason::Shutdown };
+        let firsts = self.firsts.iter().map(|(key, told)| (*key, reason(told.expiry, told.reason)));
+        self.kept().map(|slot| (slot.key, reason(slot.expiry, slot.reason))).chain(firsts).collect()
     }
 
     fn kept(&self) -> impl Iterator<Item = &Slot> {
@@ -267,6 +367,12 @@ impl Tracker {
         origin: &Origin,
         sink: &mut Sink<'_>,
     ) {
+        if let Some(told) = self.firsts.remove(key) {
+            if let Some(last) = last {
+                told.tracked(key, origin).take(key, last, origin, Some(reason), sink);
+            }
+            return;
+        }
         let hash = self.hash(key);
         let Some(at) = self.index.find(hash, |slot| self.holds(slot, key)) else { return };
         self.index.remove(hash, at);
@@ -280,6 +386,9 @@ impl Tracker {
     /// Gives the memory of flows that are over back, where they were by far the most: nothing of a flood stays because a few flows
     /// of before and behind it go on.
     pub(super) fn shrink(&mut self) {
+        if self.firsts.len() < self.firsts.capacity() / SPARSE {
+            self.firsts.shrink_to_fit();
+        }
         let pieces = self.slots.len();
         if pieces < 2 || self.index.len() > pieces * PIECE / SPARSE {
             return;
@@ -396,7 +505,8 @@ mod tests {
             let mut all = Vec::new();
             tracker.rewind(0);
             for (key, reading) in &model.map {
-                tracker.read(*key, reading, &Origin::default(), &mut |update| all.push(reported(&update)));
+                tracker
+                    .read(*key, Reading::Whole(reading), &Origin::default(), &mut |update| all.push(reported(&update)));
             }
             updates += all.len();
             assert_eq!(all, model.drain(), "round {round}");
@@ -448,7 +558,7 @@ mod tests {
         let origin = Origin::default();
         let read = |tracker: &mut Tracker, flow| {
             let (key, stats) = entry(flow);
-            tracker.read(key, &stats, &origin, &mut |_| {});
+            tracker.read(key, Reading::Whole(&stats), &origin, &mut |_| {});
         };
         (0..FLOWS).for_each(|flow| read(&mut tracker, flow));
         tracker.shrink();
@@ -463,10 +573,90 @@ mod tests {
         let (key, mut stats) = entry(7);
         stats.dir[0].volume = stats.dir[0].volume.plus(&Counts { packets: 1, bytes: 60, ip_bytes: 40 });
         let mut news = Vec::new();
-        tracker.read(key, &stats, &origin, &mut |update| {
+        tracker.read(key, Reading::Whole(&stats), &origin, &mut |update| {
             news.extend(update.delta.map(|delta| (delta.is_new, delta.packets())));
         });
         assert_eq!(news, [(false, 1)]);
+    }
+
+    /// A flow whose first packet is kept apart is told as one that was counted whole from the start, and once.
+    #[test]
+    fn a_first_packet_is_told_once_whatever_becomes_of_it() {
+        let packet = |answers: bool| Packet {
+            proto: proto::UDP,
+            src4: if answers { 2 } else { 1 },
+            dst4: if answers { 1 } else { 2 },
+            src_port: if answers { 53 } else { 4000 },
+            dst_port: if answers { 4000 } else { 53 },
+            ip_len: 40,
+            wire_len: 60,
+            ..Packet::default()
+        };
+        let now_ns = 1_000_000_000;
+        let (asked, clock) = (packet(false), CaptureClock(now_ns));
+        let (key, direction) = FlowKey4::of(&asked);
+        let first = First { packet: &asked, direction, now_ns };
+        let mut embryo = Embryo::default();
+        assert!(embryo.keep(&nta_common::SliceReader::new(&[], 60), &first, 1, &clock));
+        let mut whole = embryo.grown(proto::UDP);
+        whole.add(&packet(true), 1, direction ^ 1, now_ns, &clock);
+        let (key, origin) = (FlowKey::V4(key), Origin::default());
+        let mut told = Vec::new();
+        let mut read = |tracker: &mut Tracker, reading: Reading<'_>| {
+            tracker.read(key, reading, &origin, &mut |update| {
+                let packets = update.delta.map_or(0, |delta| delta.counts.iter().map(|c| c.packets).sum::<u64>());
+                told.push((packets, update.delta.is_some_and(|delta| delta.is_new)));
+            })
+        };
+        let mut tracker = Tracker::default();
+        for _ in 0..2 {
+            tracker.rewind(0);
+            assert!(!read(&mut tracker, Reading::First(&embryo)), "the only entry of the flow stays");
+        }
+        assert_eq!(
+            (tracker.len(), tracker.has(&key), tracker.ended(Timestamp::from_nanos(now_ns)).len()),
+            (1, true, 0)
+        );
+        let id = tracker.id(&key);
+        // Its answer came: the first entry may go when the whole one was there at two readings.
+        let over: Vec<bool> = (0..2)
+            .map(|_| {
+                tracker.rewind(0);
+                read(&mut tracker, Reading::Whole(&whole));
+                read(&mut tracker, Reading::First(&embryo))
+            })
+            .collect();
+        assert_eq!(over, [false, true]);
+        assert_eq!(told, [(1, true), (1, false)]);
+        assert_eq!((tracker.len(), tracker.id(&key)), (1, id));
+
+        // One that nobody answers ends with what was told.
+        let mut tracker = Tracker::default();
+        tracker.rewind(0);
+        tracker.read(key, Reading::First(&embryo), &origin, &mut |_| {});
+        let late = Timestamp::from_nanos(now_ns + 3_600_000_000_000);
+        let ended = tracker.ended(late);
+        assert_eq!(ended.len(), 1);
+        let mut ends = Vec::new();
+        tracker.remove(&key, Some(&embryo.grown(proto::UDP)), ended[0].1, &origin, &mut |update| {
+            ends.push((
+                update.ended,
+                update.flow.totals.iter().map(|c| c.packets).sum::<u64>(),
+                update.delta.is_some(),
+            ));
+        });
+        assert_eq!((ends, tracker.len()), (vec![(Some(ended[0].1), 1, false)], 0));
+
+        // A claim without a whole entry counts nothing, and goes at the second reading.
+        let mut claim = Embryo::default();
+        claim.claim(now_ns);
+        let gone: Vec<bool> = (0..2)
+            .map(|_| {
+                tracker.rewind(0);
+                tracker.read(key, Reading::First(&claim), &origin, &mut |update| panic!("{:?}", update.key))
+            })
+            .collect();
+        assert_eq!((gone, tracker.len()), (vec![false, true], 0));
     }
 
     #[test]
@@ -475,7 +665,7 @@ mod tests {
         let mut tracker = Tracker::default();
         model.packet();
         let (key, reading) = model.map[0];
-        tracker.read(key, &reading, &Origin::default(), &mut |_| {});
+        tracker.read(key, Reading::Whole(&reading), &Origin::default(), &mut |_| {});
         while model.map[0].1 == reading {
             model.packet();
         }

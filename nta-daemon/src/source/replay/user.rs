@@ -7,7 +7,7 @@ use hashlink::LruCache;
 use nta_common::limits::MAX_OVERFLOWS;
 use nta_common::tunnel::{Inner, Outer};
 use nta_common::{
-    CaptureClock, CpuSlot, Family, First, FlowKey4, FlowKey6, FlowStats, Flows, FragmentKey, FragmentPorts, LedgerSlot,
+    CaptureClock, CpuSlot, Entry, Family, First, FlowKey4, FlowKey6, Flows, FragmentKey, FragmentPorts, LedgerSlot,
     OverflowKey, SliceReader, TunnelPorts, Volume, account,
 };
 use nta_core::domain::{
@@ -129,13 +129,15 @@ impl UserFlows {
 
 impl Flows for UserFlows {
     #[inline]
-    fn entry4(&mut self, key: &FlowKey4, first: &First<'_>, ledger: &mut LedgerSlot) -> Option<(&mut FlowStats, u32)> {
-        Some((self.v4.entry(&FlowKey::V4(*key), hash(&self.hash, key), first, ledger)?, first.direction))
+    fn entry4(&mut self, key: &FlowKey4, first: &First<'_>, ledger: &mut LedgerSlot) -> Option<Entry<'_>> {
+        let flow = self.v4.entry(&FlowKey::V4(*key), hash(&self.hash, key), first, ledger)?;
+        Some(Entry::Whole(flow, first.direction))
     }
 
     #[inline]
-    fn entry6(&mut self, key: &FlowKey6, first: &First<'_>, ledger: &mut LedgerSlot) -> Option<(&mut FlowStats, u32)> {
-        Some((self.v6.entry(&FlowKey::V6(*key), hash(&self.hash, key), first, ledger)?, first.direction))
+    fn entry6(&mut self, key: &FlowKey6, first: &First<'_>, ledger: &mut LedgerSlot) -> Option<Entry<'_>> {
+        let flow = self.v6.entry(&FlowKey::V6(*key), hash(&self.hash, key), first, ledger)?;
+        Some(Entry::Whole(flow, first.direction))
     }
 
     fn overflow(&mut self, key: &OverflowKey) -> Option<&mut Volume> {
