@@ -22,8 +22,9 @@ Builds the release binaries and makes of them, in target/package/:
 
   nta_VERSION-1_ARCH.deb          programs, units, man pages, completions, configuration
   nta-VERSION-ARCH-linux.tar.gz   the same files for other systems
-  nta-VERSION.cdx.json            what the programs are built of, as CycloneDX
-  SHA256SUMS                      of these three
+  nta-VERSION.cdx.json            what nta-daemon is built of, as CycloneDX
+  nta-loader-VERSION.cdx.json     the same of nta-loader
+  SHA256SUMS                      of all these
 
 The programs carry the list of their dependencies (`cargo audit bin usr/bin/nta-daemon` reads it). Every time in the files is that of the last
 commit, or SOURCE_DATE_EPOCH: the same programs give the same bytes.

@@ -9,7 +9,11 @@ use super::{Place, version};
 use crate::step::step;
 use crate::{host, setup};
 
-/// Writes it beside the packages. The tool puts a file into the folder of every crate: ours is moved away, the others removed.
+/// The programs' crates, and the first word of the names of their bills.
+const BILLS: [(&str, &str); 2] = [("nta-daemon", "nta"), ("nta-loader", "nta-loader")];
+
+/// Writes one for each program beside the packages. The tool puts a file into the folder of every crate: those of the programs are
+/// moved away, the others removed.
 pub(super) fn write(place: &Place, folder: &Path) -> Result<()> {
     const NAME: &str = "nta-sbom.tmp";
     let mut tool =
@@ -20,13 +24,15 @@ pub(super) fn write(place: &Place, folder: &Path) -> Result<()> {
     }
     tool.args(["--manifest-path", "nta-daemon/Cargo.toml"]);
     step("bill of materials", &mut tool)?;
-    let written = host::root().join("nta-daemon").join(format!("{NAME}.json"));
-    let text = fs::read_to_string(&written).with_context(|| format!("{} is not there", written.display()))?;
+    for (program, name) in BILLS {
+        let written = host::root().join(program).join(format!("{NAME}.json"));
+        let text = fs::read_to_string(&written).with_context(|| format!("{} is not there", written.display()))?;
+        // Local crates are named by where they lie on this machine.
+        let text = text.replace(&format!("path+file://{}", host::root().display()), "path+file:///nta");
+        fs::write(folder.join(format!("{name}-{}.cdx.json", version())), text)?;
+    }
     for entry in fs::read_dir(host::root())?.flatten() {
         let _none = fs::remove_file(entry.path().join(format!("{NAME}.json")));
     }
-    // Local crates are named by where they lie on this machine.
-    let text = text.replace(&format!("path+file://{}", host::root().display()), "path+file:///nta");
-    fs::write(folder.join(format!("nta-{}.cdx.json", version())), text)?;
     Ok(())
 }

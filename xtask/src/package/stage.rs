@@ -26,6 +26,8 @@ const FILES: &[(&str, &str)] = &[
     ("docs/API.md", "usr/share/doc/nta/API.md"),
     ("docs/SECURITY.md", "usr/share/doc/nta/SECURITY.md"),
     ("packaging/debian/copyright", "usr/share/doc/nta/copyright"),
+    // Other systems than Debian have it nowhere else.
+    ("packaging/lgpl-2.1.txt", "usr/share/doc/nta/lgpl-2.1.txt"),
     ("packaging/debian/lintian-overrides", "usr/share/lintian/overrides/nta"),
     ("docs/prometheus/nta.rules.yml", "usr/share/doc/nta/prometheus.rules.yml"),
     ("systemd/nta-loader.service", "usr/lib/systemd/system/nta-loader.service"),
@@ -160,3 +162,30 @@ fn changelog(epoch: u64) -> Result<String> {
 
 /// As in `[package.metadata.deb]`.
 const MAINTAINER: &str = "nta developers <nta-project@users.noreply.github.com>";
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::FILES;
+    use crate::host;
+
+    /// What may be linked in only under conditions is named to whoever gets the package, with the licence's text.
+    #[test]
+    fn crates_under_licences_of_their_own_are_named_with_the_text() {
+        let read = |file: &str| fs::read_to_string(host::root().join(file)).expect("a committed file");
+        let (deny, copyright) = (read("deny.toml"), read("packaging/debian/copyright"));
+        // Bans look alike, but allow nothing.
+        let lines = deny.lines().filter(|line| line.contains(", allow = ["));
+        let exceptions: Vec<_> = lines.filter_map(|line| line.trim().strip_prefix("{ crate = \"")).collect();
+        assert!(!exceptions.is_empty());
+        for exception in exceptions {
+            let (name, rest) = exception.split_once('"').expect("a name in quotes");
+            assert!(copyright.split([' ', '\n']).any(|word| word == name), "{name} is not in the copyright file");
+            assert!(rest.contains("LGPL-2.1"), "the text of the licence of {name} is in no package");
+        }
+        let (text, place) = FILES.iter().find(|(_, to)| to.ends_with("/lgpl-2.1.txt")).expect("the text is packaged");
+        assert!(read(text).contains("GNU LESSER GENERAL PUBLIC LICENSE\n                       Version 2.1"));
+        assert!(copyright.contains(place), "the copyright file does not say where the text is");
+    }
+}
