@@ -1,10 +1,12 @@
-//! What a fuzzer starts from: captures as they are, or their frames.
+//! What a fuzzer starts from: captures as they are, or their frames; inputs that were written for it.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use sha2::{Digest, Sha256};
+
+use crate::host;
 
 /// Frames of one capture that become inputs.
 const FRAMES_OF_A_CAPTURE: usize = 6;
@@ -13,6 +15,15 @@ const ETHERNET: u32 = 1;
 /// Of a pcap file, and of a record in it.
 const FILE_HEADER: usize = 24;
 const RECORD_HEADER: usize = 16;
+
+/// The inputs of `tests/fuzz/seeds` for the target that the corpus is called after; no captures.
+pub(super) fn seeds(_captures: &Path, corpus: &Path, _max_len: usize) -> Result<usize> {
+    let mut made = 0;
+    for file in files(&host::root().join("tests/fuzz/seeds").join(corpus.file_name().unwrap_or_default()))? {
+        made += keep(corpus, &fs::read(&file)?)?;
+    }
+    Ok(made)
+}
 
 /// Captures of at most `max_len` bytes.
 pub(super) fn captures(folder: &Path, corpus: &Path, max_len: usize) -> Result<usize> {

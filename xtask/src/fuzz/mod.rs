@@ -1,4 +1,4 @@
-//! `cargo xtask fuzz`: runs a fuzz target of `tests/fuzz/` from a corpus of real frames or captures.
+//! `cargo xtask fuzz`: runs a fuzz target of `tests/fuzz/` from a corpus of real frames and captures, or of seeds.
 #![expect(clippy::print_stdout, reason = "says what is not run")]
 
 mod corpus;
@@ -16,9 +16,15 @@ Fuzzes with cargo-fuzz (libFuzzer and AddressSanitizer), which is installed from
 
   packet    the packet parser and the accounting over arbitrary frames; the ledger balances after each
   capture   the capture reader over arbitrary bytes: pcap, pcapng, gzip, zstd
+  service   what names a service by the first payload bytes of both directions
+  forest    the isolation forest out of a file
+  classifier  the classifier's manifest, and the structure of its model
+  baselines  baselines as they are stored and imported
+  loader    what daemon and loader say to each other, and the loader's configuration
 
-The corpus is kept in target/fuzz/corpus and filled from ../shared/captures, or where NTA_CAPTURES says; without it the
-fuzzer begins with the bundled captures of tests/cases. An input that fails is kept in tests/fuzz/artifacts/.
+The corpus is kept in target/fuzz/corpus. That of `packet` and `capture` is filled from ../shared/captures, or where
+NTA_CAPTURES says; without it the fuzzer begins with the bundled captures of tests/cases. The others begin with
+tests/fuzz/seeds. An input that fails is kept in tests/fuzz/artifacts/.
 
 Options:
   --seconds N   how long to run; 60 if not said
@@ -52,7 +58,15 @@ const TARGETS: &[Target] = &[
         limits: &["-timeout=30", "-rss_limit_mb=1024", "-malloc_limit_mb=192"],
         fill: corpus::captures,
     },
+    Target { name: "service", max_len: 32, limits: SMALL, fill: corpus::seeds },
+    Target { name: "forest", max_len: 8 << 10, limits: SMALL, fill: corpus::seeds },
+    Target { name: "classifier", max_len: 8 << 10, limits: SMALL, fill: corpus::seeds },
+    Target { name: "baselines", max_len: 16 << 10, limits: SMALL, fill: corpus::seeds },
+    Target { name: "loader", max_len: 4 << 10, limits: SMALL, fill: corpus::seeds },
 ];
+
+/// Of what reads a few KiB.
+const SMALL: &[&str] = &["-timeout=5", "-rss_limit_mb=512", "-malloc_limit_mb=16"];
 
 /// The version that the targets were written with.
 const CARGO_FUZZ: &str = "0.13.2";
@@ -104,6 +118,24 @@ fn captures() -> std::path::PathBuf {
 #[cfg(test)]
 mod tests {
     use super::parse;
+
+    #[test]
+    fn every_target_that_is_built_can_be_run_and_begins_with_something() {
+        let folder = crate::host::root().join("tests/fuzz");
+        let manifest = std::fs::read_to_string(folder.join("Cargo.toml")).expect("the targets' manifest");
+        let mut built: Vec<&str> =
+            manifest.split("[[bin]]\nname = \"").skip(1).filter_map(|bin| bin.split('"').next()).collect();
+        let mut run: Vec<&str> = super::TARGETS.iter().map(|target| target.name).collect();
+        built.sort_unstable();
+        run.sort_unstable();
+        assert_eq!(built, run);
+        for target in super::TARGETS.iter().filter(|target| !["packet", "capture"].contains(&target.name)) {
+            let seeds = std::fs::read_dir(folder.join("seeds").join(target.name)).expect("seeds");
+            let sizes: Vec<u64> =
+                seeds.map(|seed| seed.and_then(|seed| seed.metadata()).expect("a file").len()).collect();
+            assert!(!sizes.is_empty() && sizes.iter().all(|size| *size <= target.max_len as u64), "{}", target.name);
+        }
+    }
 
     #[test]
     fn a_target_and_its_time_are_read() {
