@@ -15,14 +15,14 @@ use crate::{FragmentKey, FragmentPorts, OverflowKey, PacketReader, Volume, parse
 /// Where flows are kept.
 pub trait Flows {
     /// The entry of an IPv4 flow. An absent one is made with [`FlowStats::begin`] and noted in the ledger, or by
-    /// [`Flows::begin`]; `None` when there is no room.
-    fn entry4(&mut self, key: &FlowKey4, first: &First<'_>, ledger: &mut LedgerSlot) -> Option<Entry<'_>>;
+    /// [`Flows::begin`].
+    fn entry4(&mut self, key: &FlowKey4, first: &First<'_>, ledger: &mut LedgerSlot) -> Entry<'_>;
 
     /// The same for IPv6.
-    fn entry6(&mut self, key: &FlowKey6, first: &First<'_>, ledger: &mut LedgerSlot) -> Option<Entry<'_>>;
+    fn entry6(&mut self, key: &FlowKey6, first: &First<'_>, ledger: &mut LedgerSlot) -> Entry<'_>;
 
     /// Begins the flow that was just found absent: its first packet is kept as what `keep` makes of it, if there is room for that in
-    /// an [`Embryo`]. For who says [`Entry::Absent`].
+    /// an [`Embryo`]. For who says [`Entry::absent`].
     #[inline(always)]
     fn begin(
         &mut self,
@@ -30,21 +30,21 @@ pub trait Flows {
         _first: &First<'_>,
         _keep: impl FnOnce(&mut Embryo) -> bool,
         _ledger: &mut LedgerSlot,
-    ) -> Option<Entry<'_>> {
-        None
+    ) -> Entry<'_> {
+        Entry::no_room()
     }
 
     /// The entry of the IPv4 flow of a tunnel; an absent one is made as in [`Flows::entry4`], always whole. Its addresses are
     /// those of the packet: the outermost one had its own given back before ([`Flows::untranslate`]).
     #[inline(always)]
     fn outer4(&mut self, key: &FlowKey4, first: &First<'_>, ledger: &mut LedgerSlot) -> Option<&mut FlowStats> {
-        self.entry4(key, first, ledger)?.whole()
+        self.entry4(key, first, ledger).flow
     }
 
     /// The same for IPv6.
     #[inline(always)]
     fn outer6(&mut self, key: &FlowKey6, first: &First<'_>, ledger: &mut LedgerSlot) -> Option<&mut FlowStats> {
-        self.entry6(key, first, ledger)?.whole()
+        self.entry6(key, first, ledger).flow
     }
 
     /// Remembers in which flow this direction of another one lies, in place of the oldest if there is no room; `false` when
@@ -72,25 +72,47 @@ pub trait Flows {
     fn recall(&mut self, key: &FragmentKey) -> Option<FragmentPorts>;
 }
 
-/// Where a packet is counted.
-pub enum Entry<'a> {
-    /// In the entry of its flow, once it is added there in this direction, which is another one than the packet's where addresses
-    /// were translated.
-    Whole(&'a mut FlowStats, u32),
-    /// As the only packet of its flow: it is counted.
+/// Where a packet is counted. A structure whose fields always have a value: of an enumeration the compiler copies what a variant has not,
+/// which the kernel's verifier refuses.
+pub struct Entry<'a> {
+    /// The entry of its flow, once it is added there.
+    flow: Option<&'a mut FlowStats>,
+    /// In this direction, which is another one than the packet's where addresses were translated.
+    direction: u32,
+    place: Place,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Place {
+    Whole,
     Embryo,
-    /// Nowhere yet; its direction in the flow that is to begin.
-    Absent(u32),
+    Absent,
+    NoRoom,
 }
 
 impl<'a> Entry<'a> {
-    /// The whole entry, if it is one.
+    /// In this entry, once it is added there in this direction.
     #[inline(always)]
-    pub fn whole(self) -> Option<&'a mut FlowStats> {
-        match self {
-            Self::Whole(flow, _) => Some(flow),
-            Self::Embryo | Self::Absent(_) => None,
-        }
+    pub const fn whole(flow: &'a mut FlowStats, direction: u32) -> Self {
+        Self { flow: Some(flow), direction, place: Place::Whole }
+    }
+
+    /// As the only packet of its flow: it is counted.
+    #[inline(always)]
+    pub const fn embryo() -> Self {
+        Self { flow: None, direction: 0, place: Place::Embryo }
+    }
+
+    /// Nowhere yet; its direction in the flow that is to begin.
+    #[inline(always)]
+    pub const fn absent(direction: u32) -> Self {
+        Self { flow: None, direction, place: Place::Absent }
+    }
+
+    /// Nowhere: there is no room.
+    #[inline(always)]
+    pub const fn no_room() -> Self {
+        Self { flow: None, direction: 0, place: Place::NoRoom }
     }
 }
 
@@ -176,20 +198,22 @@ pub fn account<R: PacketReader, C: Clock, F: Flows, E: Events>(
         let (key, direction) = FlowKey4::of(packet);
         flows.entry4(&key, &First { packet, direction, now_ns }, ledger)
     };
-    if let Some(Entry::Absent(direction)) = entry {
+    if entry.place == Place::Absent {
         cold_path();
+        let direction = entry.direction;
         let first = First { packet, direction, now_ns };
         entry = flows.begin(family, &first, |room| room.keep(reader, &first, packets, clock), ledger);
         fall_through();
     }
-    if let Some(Entry::Whole(flow, direction)) = entry {
+    if let Some(flow) = entry.flow {
         fall_through();
+        let direction = entry.direction;
         ledger.add(Counter::Flow, packets);
         flow.add_from(reader, packet, packets, direction, now_ns, clock);
         return Counter::Flow;
     }
     cold_path();
-    if entry.is_some() {
+    if entry.place == Place::Embryo {
         ledger.add(Counter::Flow, packets);
         return Counter::Flow;
     }

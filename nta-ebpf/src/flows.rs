@@ -23,12 +23,12 @@ pub(crate) struct KernelFlows;
 
 impl Flows for KernelFlows {
     #[inline(always)]
-    fn entry4(&mut self, key: &FlowKey4, first: &First<'_>, _ledger: &mut LedgerSlot) -> Option<Entry<'_>> {
+    fn entry4(&mut self, key: &FlowKey4, first: &First<'_>, _ledger: &mut LedgerSlot) -> Entry<'_> {
         entry(&V4, key, first)
     }
 
     #[inline(always)]
-    fn entry6(&mut self, key: &FlowKey6, first: &First<'_>, _ledger: &mut LedgerSlot) -> Option<Entry<'_>> {
+    fn entry6(&mut self, key: &FlowKey6, first: &First<'_>, _ledger: &mut LedgerSlot) -> Entry<'_> {
         entry(&V6, key, first)
     }
 
@@ -39,14 +39,21 @@ impl Flows for KernelFlows {
         first: &First<'_>,
         keep: impl FnOnce(&mut Embryo) -> bool,
         ledger: &mut LedgerSlot,
-    ) -> Option<Entry<'_>> {
-        let fresh = fresh()?;
+    ) -> Entry<'_> {
+        let Some(fresh) = fresh() else { return Entry::no_room() };
+        if unlikely(has_no_room(fresh, family, first.now_ns)) {
+            ledger.bump(Counter::FlowInsertFailed);
+            return Entry::no_room();
+        }
         if !keep(&mut fresh.embryo) {
             fresh.embryo.claim(first.now_ns);
         }
-        // SAFETY: as in `entry`.
-        let whole = |flow: *mut FlowStats| Entry::Whole(unsafe { &mut *flow }, first.direction);
-        Some(begin(fresh, family, first, ledger)?.map_or(Entry::Embryo, whole))
+        match begin(fresh, family, first, ledger) {
+            (_, KEPT) => Entry::embryo(),
+            // SAFETY: as in `entry`.
+            (Some(flow), _) => Entry::whole(unsafe { &mut *flow }, first.direction),
+            (None, _) => Entry::no_room(),
+        }
     }
 
     #[inline(always)]
@@ -165,11 +172,12 @@ impl Full {
 /// The flow of a packet: under its own key, or that of the connection which it answers under a translated address. Where there is
 /// none, the key lies in [`FRESH`].
 #[inline(always)]
-fn entry<'a, K: Key>(maps: &Maps<K>, key: &K, first: &First<'_>) -> Option<Entry<'a>> {
+fn entry<'a, K: Key>(maps: &Maps<K>, key: &K, first: &First<'_>) -> Entry<'a> {
     let mut flow = maps.flows.get_ptr_mut(key);
     let mut direction = first.direction;
     if unlikely(flow.is_none()) {
-        let room = (maps.key)(fresh()?);
+        let Some(fresh) = fresh() else { return Entry::no_room() };
+        let room = (maps.key)(fresh);
         *room = *key;
         if settings::joins_nat()
             && let Some(translated) = current(maps.nat, &key.answer(first.packet))
@@ -178,13 +186,13 @@ fn entry<'a, K: Key>(maps: &Maps<K>, key: &K, first: &First<'_>) -> Option<Entry
             direction = translated.direction(first.direction);
             flow = maps.flows.get_ptr_mut(&*room);
         }
-        if flow.is_none() {
-            return Some(Entry::Absent(direction));
-        }
         fall_through();
     }
-    // SAFETY: a map entry stays valid until the program returns; what several CPUs write at once is written atomically.
-    flow.map(|flow| Entry::Whole(unsafe { &mut *flow }, direction))
+    match flow {
+        // SAFETY: a map entry stays valid until the program returns; what several CPUs write at once is written atomically.
+        Some(flow) => Entry::whole(unsafe { &mut *flow }, direction),
+        None => Entry::absent(direction),
+    }
 }
 
 #[inline(always)]
@@ -201,28 +209,32 @@ fn outer<'a, K: Key>(
             let fresh = fresh()?;
             *(maps.key)(fresh) = *key;
             fresh.embryo.claim(first.now_ns);
-            begin(fresh, family, first, ledger)??
+            begin(fresh, family, first, ledger).0?
         }
     };
     // SAFETY: as in `entry`.
     Some(unsafe { &mut *flow })
 }
 
-/// Begins the flow that is put together here, or makes a whole entry of it, if a packet of it is kept. `Some(None)` if its packet is
-/// counted with that.
+/// Begins the flow that is put together here, or makes a whole entry of it, if a packet of it is kept: that entry, if there is one,
+/// and what was done.
 #[inline(always)]
 fn begin(
     fresh: &mut Fresh,
     family: Family,
     first: &First<'_>,
     ledger: &mut LedgerSlot,
-) -> Option<Option<*mut FlowStats>> {
+) -> (Option<*mut FlowStats>, u32) {
     fresh.originator = u32::from(first.originator());
     fresh.vlan = u32::from(first.packet.vlan);
     let done = nta_begin(u32::from(family == Family::V6), u32::from(first.packet.proto));
     if done == KEPT {
         ledger.bump(Counter::FlowCreated);
-        return Some(None);
+        return (None, KEPT);
+    }
+    if done == FULL {
+        ledger.bump(Counter::FlowInsertFailed);
+        return (None, FULL);
     }
     let flow = match family {
         Family::V4 => FLOWS4.get_ptr_mut(&fresh.key4),
@@ -234,15 +246,25 @@ fn begin(
         (_, true) => Counter::FlowRace,
         (_, false) => Counter::FlowInsertFailed,
     });
-    flow.map(Some)
+    (flow, done)
+}
+
+/// Whether the flow whose key is here is unknown, and there was no room for another one a moment ago: then nothing is put together for it.
+#[inline(always)]
+fn has_no_room(fresh: &Fresh, family: Family, now_ns: u64) -> bool {
+    match family {
+        Family::V4 => V4.full.is_now(Full::EMBRYOS, now_ns) && EMBRYOS4.get_ptr(&fresh.key4).is_none(),
+        Family::V6 => V6.full.is_now(Full::EMBRYOS, now_ns) && EMBRYOS6.get_ptr(&fresh.key6).is_none(),
+    }
 }
 
 /// What [`nta_begin`] did: kept the first packet, made a whole entry, or one with a packet that was kept in it, or nothing, because
-/// there is no room or somebody else was first.
+/// somebody else was first or there is no room.
 const KEPT: u32 = 1;
 const MADE: u32 = 2;
 const GROWN: u32 = 3;
 const NOTHING: u32 = 0;
+const FULL: u32 = 4;
 
 /// Begins the flow of the key in [`FRESH`], or makes a whole entry of it. A function that the verifier takes for itself, once: within the
 /// programs it would walk it once for every way that leads here. So its arguments are numbers, the rest lies in [`FRESH`].
@@ -271,13 +293,13 @@ fn enter<K: Key>(maps: &Maps<K>, fresh: &mut Fresh, proto: u8) -> u32 {
         }
         if entered.is_err_and(|error| error != EEXIST) {
             maps.full.note(Full::EMBRYOS, now_ns);
-            return NOTHING;
+            return FULL;
         }
     }
     // SAFETY: an entry that is never changed.
     let Some(kept) = maps.embryos.get_ptr(key).map(|kept| unsafe { &*kept }) else { return NOTHING };
     if maps.full.is_now(Full::FLOWS, now_ns) {
-        return NOTHING;
+        return FULL;
     }
     fresh.flow.clear();
     let done = if kept.is_claim() {
@@ -292,11 +314,10 @@ fn enter<K: Key>(maps: &Maps<K>, fresh: &mut Fresh, proto: u8) -> u32 {
     };
     match maps.flows.insert(key, &fresh.flow, u64::from(BPF_NOEXIST)) {
         Ok(()) => done,
-        Err(error) => {
-            if error != EEXIST {
-                maps.full.note(Full::FLOWS, now_ns);
-            }
-            NOTHING
+        Err(EEXIST) => NOTHING,
+        Err(_) => {
+            maps.full.note(Full::FLOWS, now_ns);
+            FULL
         }
     }
 }

@@ -45,12 +45,12 @@ impl Events for Bench {
 struct OneFlow<'a>(&'a mut FlowStats);
 
 impl Flows for OneFlow<'_> {
-    fn entry4(&mut self, _: &FlowKey4, first: &First<'_>, _: &mut LedgerSlot) -> Option<Entry<'_>> {
-        Some(Entry::Whole(self.0, first.direction))
+    fn entry4(&mut self, _: &FlowKey4, first: &First<'_>, _: &mut LedgerSlot) -> Entry<'_> {
+        Entry::whole(self.0, first.direction)
     }
 
-    fn entry6(&mut self, _: &FlowKey6, first: &First<'_>, _: &mut LedgerSlot) -> Option<Entry<'_>> {
-        Some(Entry::Whole(self.0, first.direction))
+    fn entry6(&mut self, _: &FlowKey6, first: &First<'_>, _: &mut LedgerSlot) -> Entry<'_> {
+        Entry::whole(self.0, first.direction)
     }
 
     fn overflow(&mut self, _: &OverflowKey) -> Option<&mut Volume> {

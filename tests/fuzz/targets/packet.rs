@@ -211,12 +211,12 @@ fn entry<'a, K: Copy + Eq + Hash>(
 }
 
 impl Flows for Tables {
-    fn entry4(&mut self, key: &FlowKey4, first: &First<'_>, ledger: &mut LedgerSlot) -> Option<Entry<'_>> {
-        Some(Entry::Whole(entry(&mut self.v4, key, first, ledger)?, first.direction))
+    fn entry4(&mut self, key: &FlowKey4, first: &First<'_>, ledger: &mut LedgerSlot) -> Entry<'_> {
+        entry(&mut self.v4, key, first, ledger).map_or(Entry::no_room(), |flow| Entry::whole(flow, first.direction))
     }
 
-    fn entry6(&mut self, key: &FlowKey6, first: &First<'_>, ledger: &mut LedgerSlot) -> Option<Entry<'_>> {
-        Some(Entry::Whole(entry(&mut self.v6, key, first, ledger)?, first.direction))
+    fn entry6(&mut self, key: &FlowKey6, first: &First<'_>, ledger: &mut LedgerSlot) -> Entry<'_> {
+        entry(&mut self.v6, key, first, ledger).map_or(Entry::no_room(), |flow| Entry::whole(flow, first.direction))
     }
 
     fn overflow(&mut self, key: &OverflowKey) -> Option<&mut Volume> {

@@ -3,8 +3,8 @@
 use super::machine::Ran;
 use crate::report::Group;
 
-/// Most instructions that the verifier may have to walk for a program with all that can be switched on: three quarters of what it takes at most.
-pub(super) const CEILING: u32 = 750_000;
+/// Most instructions that the verifier may have to walk for a program with all that can be switched on: nine tenths of what it takes at most.
+pub(super) const CEILING: u32 = 900_000;
 
 /// What every machine has to answer.
 const CHECKS: &[&str] = &[

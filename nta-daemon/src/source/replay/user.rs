@@ -129,15 +129,15 @@ impl UserFlows {
 
 impl Flows for UserFlows {
     #[inline]
-    fn entry4(&mut self, key: &FlowKey4, first: &First<'_>, ledger: &mut LedgerSlot) -> Option<Entry<'_>> {
-        let flow = self.v4.entry(&FlowKey::V4(*key), hash(&self.hash, key), first, ledger)?;
-        Some(Entry::Whole(flow, first.direction))
+    fn entry4(&mut self, key: &FlowKey4, first: &First<'_>, ledger: &mut LedgerSlot) -> Entry<'_> {
+        let flow = self.v4.entry(&FlowKey::V4(*key), hash(&self.hash, key), first, ledger);
+        flow.map_or(Entry::no_room(), |flow| Entry::whole(flow, first.direction))
     }
 
     #[inline]
-    fn entry6(&mut self, key: &FlowKey6, first: &First<'_>, ledger: &mut LedgerSlot) -> Option<Entry<'_>> {
-        let flow = self.v6.entry(&FlowKey::V6(*key), hash(&self.hash, key), first, ledger)?;
-        Some(Entry::Whole(flow, first.direction))
+    fn entry6(&mut self, key: &FlowKey6, first: &First<'_>, ledger: &mut LedgerSlot) -> Entry<'_> {
+        let flow = self.v6.entry(&FlowKey::V6(*key), hash(&self.hash, key), first, ledger);
+        flow.map_or(Entry::no_room(), |flow| Entry::whole(flow, first.direction))
     }
 
     fn overflow(&mut self, key: &OverflowKey) -> Option<&mut Volume> {
