@@ -260,50 +260,39 @@ impl Tracker {
 
     /// The slot of a flow, a new one if need be.
     fn find(&mut self, key: FlowKey, reading: &FlowStats, origin: &Origin) -> u32 {
-        let expected = self.expected();
-        let slot = if self.holds(expected, &key) {
-            expected
-        } else {
-            let hash = self.hash(&key);
-            let slot = match self.index.find(hash, |slot| self.holds(slot, &key)) {
-                Some(slot) => slot,
-                None => {
-                    let mut flow = match self.firsts.remove(&key) {
-                        Some(told) => told.tracked(&key, origin),
-                        None => self.reported.track(&key, reading, origin),
-                    };
-                    if let Some(end) = if self.began.is_empty() { None } else { self.began.remove(&key) } {
-                        flow.began_by(end);
-                    }
-                    let (expiry, reason) = (Timestamp::default(), EndReason::Idle);
-                    self.insert(Slot { key, flow, next: expected, whole: NEVER, expiry, reason }, hash)
-                }
-            };
-            slot
-        };
-        self.chain(slot);
-        slot
-    }
-
-    /// The slot of the flow that came next at the last reading.
-    fn expected(&self) -> u32 {
-        match self.cursor {
+        let expected = match self.cursor {
             Some(before) => self.slot(before).map_or(0, |slot| slot.next),
             None => self.first,
+        };
+        if self.holds(expected, &key) {
+            self.cursor = Some(expected);
+            return expected;
         }
-    }
-
-    /// This flow comes next at this reading.
-    fn chain(&mut self, at: u32) {
+        let hash = self.hash(&key);
+        let slot = match self.index.find(hash, |slot| self.holds(slot, &key)) {
+            Some(slot) => slot,
+            None => {
+                let mut flow = match self.firsts.remove(&key) {
+                    Some(told) => told.tracked(&key, origin),
+                    None => self.reported.track(&key, reading, origin),
+                };
+                if let Some(end) = if self.began.is_empty() { None } else { self.began.remove(&key) } {
+                    flow.began_by(end);
+                }
+                let (expiry, reason) = (Timestamp::default(), EndReason::Idle);
+                self.insert(Slot { key, flow, next: expected, whole: NEVER, expiry, reason }, hash)
+            }
+        };
         match self.cursor {
+            None => self.first = slot,
             Some(before) => {
                 if let Some(before) = self.slot_mut(before) {
-                    before.next = at;
+                    before.next = slot;
                 }
             }
-            None => self.first = at,
         }
-        self.cursor = Some(at);
+        self.cursor = Some(slot);
+        slot
     }
 
     fn insert(&mut self, new: Slot, hash: u32) -> u32 {
