@@ -58,6 +58,8 @@ impl<K: Pod + Send> FlowMap<K> {
         self.whole.read(|key, flow| {
             visit(key, Reading::Whole(flow));
         })?;
+        // After a reading that failed the keys of it say nothing any more: others may have begun under them.
+        self.over.clear();
         let over = &mut self.over;
         self.embryos.read(|key, embryo| {
             if visit(key, Reading::First(embryo)) {
