@@ -7,8 +7,8 @@ use aya_ebpf::maps::{HashMap, LruHashMap};
 use nta_common::nat::{Key, Translated};
 use nta_common::tunnel::{Inner, Outer};
 use nta_common::{
-    Counter, Embryo, Entry, Family, First, FlowKey4, FlowKey6, FlowStats, Flows, FragmentKey, FragmentPorts, LedgerSlot, OverflowKey,
-    Packet, PacketReader, Volume, fall_through, unlikely,
+    Counter, Embryo, Entry, Family, First, FlowKey4, FlowKey6, FlowStats, Flows, FragmentKey, FragmentPorts,
+    LedgerSlot, OverflowKey, Packet, PacketReader, Volume, fall_through, unlikely,
 };
 
 use crate::conntrack::is_current;
@@ -126,20 +126,10 @@ struct Maps<K: 'static> {
     key: fn(&mut Fresh) -> &mut K,
 }
 
-const V4: Maps<FlowKey4> = Maps {
-    flows: &FLOWS4,
-    embryos: &EMBRYOS4,
-    nat: &NAT4,
-    full: Full { place: 0 },
-    key: |fresh| &mut fresh.key4,
-};
-const V6: Maps<FlowKey6> = Maps {
-    flows: &FLOWS6,
-    embryos: &EMBRYOS6,
-    nat: &NAT6,
-    full: Full { place: 2 },
-    key: |fresh| &mut fresh.key6,
-};
+const V4: Maps<FlowKey4> =
+    Maps { flows: &FLOWS4, embryos: &EMBRYOS4, nat: &NAT4, full: Full { place: 0 }, key: |fresh| &mut fresh.key4 };
+const V6: Maps<FlowKey6> =
+    Maps { flows: &FLOWS6, embryos: &EMBRYOS6, nat: &NAT6, full: Full { place: 2 }, key: |fresh| &mut fresh.key6 };
 
 /// Where the map of flows of one packet and that of whole ones are said to be full, of one family.
 struct Full {
