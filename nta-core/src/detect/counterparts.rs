@@ -10,7 +10,7 @@ use super::recent::Map;
 use super::slowloris::{SlowlorisConfig, is_open, may_speak_http};
 use super::ssh_brute_force::{SshBruteForceConfig, log_in};
 use super::{Try, View, attempt};
-use crate::domain::{AlertKind, FlowObservation, FlowRecord, Service, Timestamp};
+use crate::domain::{AlertKind, FlowObservation, FlowRecord, Service, Timestamp, both};
 use crate::model::AttackRole;
 use crate::window::Span;
 
@@ -149,8 +149,8 @@ impl Counterparts {
                 let numbers = next..next + of_pair.len();
                 next = numbers.end;
                 let ends = ends(&of_pair[0]);
-                let [forth, back] = [0, 1]
-                    .map(|side| of_pair.iter().fold(0, |sum: u64, seen| sum.saturating_add(seen.sent[side].packets)));
+                let [forth, back] =
+                    both(|side| of_pair.iter().fold(0, |sum: u64, seen| sum.saturating_add(seen.sent[side].packets)));
                 for (side, amounts) in
                     [Amounts { sent: forth, received: back }, Amounts { sent: back, received: forth }]
                         .into_iter()

@@ -8,7 +8,7 @@ use nta_common::tcp::{RTT_BUCKETS, RttHistogram, by_direction};
 use nta_common::tunnel::{Inner, Outer};
 use nta_common::{FlowKey4, FlowKey6, FlowStats, OverflowKey};
 
-use super::{TcpCounts, Tracked};
+use super::{TcpCounts, Tracked, both};
 
 /// Key of a flow of either family.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -22,11 +22,25 @@ pub enum FlowKey {
 impl FlowKey {
     /// Both endpoints in key order: `a`, then `b`.
     pub fn endpoints(&self) -> [(IpAddr, u16); 2] {
-        let ([a, b], [a_port, b_port]): ([IpAddr; 2], _) = match self {
-            Self::V4(k) => (k.addresses().map(|a| Ipv4Addr::from(a).into()), k.ports()),
-            Self::V6(k) => (k.addresses().map(|a| Ipv6Addr::from(a).into()), k.ports()),
-        };
-        [(a, a_port), (b, b_port)]
+        let [a_port, b_port] = self.ports();
+        match self {
+            Self::V4(k) => {
+                let [a, b] = k.addresses();
+                [(Ipv4Addr::from(a).into(), a_port), (Ipv4Addr::from(b).into(), b_port)]
+            }
+            Self::V6(k) => {
+                let [a, b] = k.addresses();
+                [(Ipv6Addr::from(a).into(), a_port), (Ipv6Addr::from(b).into(), b_port)]
+            }
+        }
+    }
+
+    /// The ports of both endpoints in key order.
+    pub const fn ports(&self) -> [u16; 2] {
+        match self {
+            Self::V4(k) => k.ports(),
+            Self::V6(k) => k.ports(),
+        }
     }
 
     /// IP protocol number.
@@ -92,23 +106,26 @@ pub struct SideSamples {
 impl RttSamples {
     /// All samples of an entry.
     pub fn of(reading: &FlowStats) -> Self {
-        Self { sums_us: reading.dir.each_ref().map(|side| side.tcp.rtt_sum_us), histogram: reading.rtt_histogram }
+        Self { sums_us: both(|side| reading.dir[side].tcp.rtt_sum_us), histogram: reading.rtt_histogram }
     }
 
     /// What came since an earlier reading.
     #[must_use]
     pub fn since(&self, earlier: &Self) -> Self {
-        Self {
-            sums_us: std::array::from_fn(|i| self.sums_us[i].wrapping_sub(earlier.sums_us[i])),
-            histogram: std::array::from_fn(|i| self.histogram[i].wrapping_sub(earlier.histogram[i])),
+        let mut histogram = self.histogram;
+        for (count, before) in histogram.iter_mut().zip(&earlier.histogram) {
+            *count = count.wrapping_sub(*before);
         }
+        Self { sums_us: both(|side| self.sums_us[side].wrapping_sub(earlier.sums_us[side])), histogram }
     }
 
     /// With the directions exchanged.
     #[must_use]
     pub fn reversed(&self) -> Self {
         let [a, b] = self.sums_us;
-        Self { sums_us: [b, a], histogram: self.histogram.map(|word| word.rotate_left(u16::BITS)) }
+        let mut histogram = self.histogram;
+        histogram.iter_mut().for_each(|word| *word = word.rotate_left(u16::BITS));
+        Self { sums_us: [b, a], histogram }
     }
 
     /// Those of each direction, when these are differences. `None` without any.
@@ -116,11 +133,12 @@ impl RttSamples {
         if self.histogram == [0; RTT_BUCKETS] {
             return None;
         }
-        let counts = self.histogram.map(by_direction);
-        Some(std::array::from_fn(|side| SideSamples {
-            sum_us: self.sums_us[side],
-            histogram: counts.map(|count| count[side]),
-        }))
+        let mut sides = both(|side| SideSamples { sum_us: self.sums_us[side], ..SideSamples::default() });
+        for (bucket, word) in self.histogram.iter().enumerate() {
+            let [a, b] = by_direction(*word);
+            (sides[0].histogram[bucket], sides[1].histogram[bucket]) = (a, b);
+        }
+        Some(sides)
     }
 }
 

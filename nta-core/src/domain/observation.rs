@@ -2,7 +2,7 @@
 
 use nta_common::flow::Counts;
 
-use super::{FlowRecord, FlowUpdate, RttSamples, TcpCounts};
+use super::{FlowRecord, FlowUpdate, RttSamples, TcpCounts, both};
 
 /// A flow in a window, seen from its originator: the whole flow so far, and what of it fell into the window.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,24 +34,25 @@ impl FlowObservation {
         Some(Self { flow, sent, tcp, rtt, is_new: delta.is_new })
     }
 
-    /// The same without what is counted in the flows that it carries, as windows take it; `None` when nothing is left.
+    /// Leaves out what is counted in the flows that it carries, as windows take it; answers whether anything is left.
     #[must_use]
-    pub fn without_carried(mut self, update: &FlowUpdate<'_>) -> Option<Self> {
+    pub fn leave_out_carried(&mut self, update: &FlowUpdate<'_>) -> bool {
         if let Some([a, b]) = update.flow.own() {
             let (orig, resp) = (&mut self.flow.originator, &mut self.flow.responder);
             let originator_is_a = update.flow.endpoints(update.key)[0] == (orig.address, orig.port);
             (orig.sent, resp.sent) = if originator_is_a { (a, b) } else { (b, a) };
         }
-        (self.packets() != 0).then_some(self)
+        self.packets() != 0
     }
 
     /// What of each side's segments was sent again because something was lost. The retries of a SYN that nobody answers, as
     /// of a scan, say nothing about the network.
     pub fn lost(&self) -> [u32; 2] {
-        let answered = [&self.flow.responder, &self.flow.originator].map(|peer| peer.sent.packets > 0);
-        std::array::from_fn(|side| {
+        let peers = [&self.flow.responder, &self.flow.originator];
+        both(|side| {
             let TcpCounts { retransmissions, syn_retry, .. } = self.tcp[side];
-            if answered[side] { retransmissions } else { retransmissions.saturating_sub(syn_retry) }
+            let is_answered = peers[side].sent.packets > 0;
+            if is_answered { retransmissions } else { retransmissions.saturating_sub(syn_retry) }
         })
     }
 

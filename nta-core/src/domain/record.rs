@@ -6,7 +6,7 @@ use nta_common::flow::Counts;
 
 use super::words::{ConnState, History};
 use super::zeek::Zeek;
-use super::{Beginning, EndReason, FlowId, FlowUpdate, Nesting, Service, TcpCounts, Timestamp};
+use super::{Beginning, EndReason, FlowId, FlowUpdate, Nesting, Service, TcpCounts, Timestamp, both};
 
 /// One side of a flow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -105,8 +105,8 @@ impl FlowUpdate<'_> {
         let endpoints = self.flow.endpoints(self.key);
         Service::of(&Beginning {
             proto: self.key.proto(),
-            ports: sides.map(|side| endpoints[side].1),
-            openings: sides.map(|side| &self.reading.openings[side]),
+            ports: both(|i| endpoints[sides[i]].1),
+            openings: both(|i| &self.reading.openings[sides[i]]),
         })
     }
 }

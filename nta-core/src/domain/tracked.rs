@@ -10,7 +10,7 @@ use nta_common::{FlowStats, Volume};
 use super::nesting::Nested;
 use super::{
     EndReason, FlowDelta, FlowId, FlowKey, FlowRecord, FlowUpdate, IdentityScope, Names, Nesting, RttSamples,
-    TcpCounts, Timestamp, Translation,
+    TcpCounts, Timestamp, Translation, both,
 };
 
 /// A flow between readings: what was reported of it. Small, because there is one for each entry of the maps.
@@ -256,7 +256,7 @@ impl Tracked {
     /// TCP events from `a`, and from `b`.
     pub fn tcp_totals(&self) -> [TcpCounts; 2] {
         match &self.more {
-            Some(more) => std::array::from_fn(|i| self.tcp[i].since(&more.before[i])),
+            Some(more) => both(|i| self.tcp[i].since(&more.before[i])),
             None => self.tcp,
         }
     }
@@ -322,16 +322,16 @@ impl Tracked {
     /// What was counted since the last reading; `None` when nothing was.
     fn advance(&mut self, reading: &FlowStats, origin: &Origin) -> Option<FlowDelta> {
         let volumes = volumes(reading);
-        let counts = std::array::from_fn(|i| volumes[i].since(&self.volumes[i]));
-        if counts.iter().all(|counts: &Counts| counts.packets == 0) {
+        let counts = both(|i| volumes[i].since(&self.volumes[i]));
+        if counts.iter().all(|counts| counts.packets == 0) {
             return None;
         }
         let own = self.own_of(counts, reading);
-        let tcp = reading.dir.each_ref().map(|side| TcpCounts::of(&side.tcp));
+        let tcp = both(|i| TcpCounts::of(&reading.dir[i].tcp));
         let rtt = RttSamples::of(reading);
         let delta = FlowDelta {
             counts: own,
-            tcp: std::array::from_fn(|i| tcp[i].since(&self.tcp[i])),
+            tcp: both(|i| tcp[i].since(&self.tcp[i])),
             rtt: self.more.as_ref().map_or(rtt, |more| rtt.since(&more.rtt)),
             is_new: self.totals == [Counts::default(); 2],
         };
@@ -358,7 +358,7 @@ impl Tracked {
     /// When the flow is over if no packet comes any more, and for which reason. `reading` is the last one.
     pub fn expiry(&self, key: &FlowKey, reading: &FlowStats) -> (Timestamp, EndReason) {
         use nta_common::tcp::Endpoint::{Closed, Inactive, Reset, SynAckSent, SynSent};
-        let states = reading.dir.each_ref().map(|side| side.tcp.marks.state());
+        let states = both(|i| reading.dir[i].tcp.marks.state());
         let answered = self.totals.iter().all(|sent| sent.packets != 0);
         let (after_ns, reason) = match (key.proto(), states) {
             // Nothing more can come: a reset, both closed, or one closed and nothing of the other.

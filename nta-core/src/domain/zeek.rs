@@ -9,7 +9,7 @@ use nta_common::tcp::{Endpoint, Marks, TcpDirection, letter};
 
 use super::server_ports::is_server_port;
 use super::words::{ConnState, History};
-use super::{FlowKey, FlowUpdate};
+use super::{FlowKey, FlowUpdate, both};
 
 /// A flow in Zeek's words.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,7 +30,7 @@ impl Zeek {
         let (originator, flipped) = originator(update.key, update.reading, update.flow.beginner());
         let sides = [originator, 1 - originator];
         let history = history(update, originator, flipped);
-        let payload_bytes = sides.map(|side| payload(update, side));
+        let payload_bytes = both(|i| payload(update, sides[i]));
         let conn_state = conn_state(update, sides, || history, || payload_bytes);
         Self { originator, conn_state, history, payload_bytes }
     }
@@ -43,7 +43,7 @@ impl FlowUpdate<'_> {
         let (originator, flipped) = originator(self.key, self.reading, self.flow.beginner());
         let sides = [originator, 1 - originator];
         let history = || history(self, originator, flipped);
-        let payload = || sides.map(|side| payload(self, side));
+        let payload = || both(|i| payload(self, sides[i]));
         (originator, conn_state(self, sides, history, payload))
     }
 }
@@ -57,8 +57,8 @@ fn conn_state(
 ) -> ConnState {
     let FlowUpdate { key, flow, reading, .. } = *update;
     match key.proto() {
-        proto::TCP => tcp_state(sides.map(|side| &reading.dir[side].tcp), history, payload),
-        proto::UDP => match sides.map(|side| flow.totals[side].packets != 0) {
+        proto::TCP => tcp_state(both(|i| &reading.dir[sides[i]].tcp), history, payload),
+        proto::UDP => match both(|i| flow.totals[sides[i]].packets != 0) {
             [true, true] => ConnState::Sf,
             [true, false] => ConnState::S0,
             [false, true] => ConnState::Shr,
@@ -72,12 +72,11 @@ fn conn_state(
 /// was not seen belongs to the side whose port is no server's, unless it is known who began it.
 fn originator(key: &FlowKey, reading: &FlowStats, beginner: Option<usize>) -> (usize, bool) {
     let kept = usize::from(reading.originator != 0);
-    let begins = matches!(reading.tcp.letters().next(), Some((letter::SYN | letter::HANDSHAKE, _)));
+    let first = reading.tcp.letters().next();
+    let begins = matches!(first, Some((letter::SYN | letter::HANDSHAKE, _)));
     if let Some(beginner) = beginner.filter(|_| !begins) {
         return (beginner, beginner != kept);
     }
-    let ports = key.endpoints().map(|(_, port)| port);
-    let first = reading.tcp.letters().next();
     let (sender, both_likely) = match (key.proto(), first) {
         // A SYN-ACK that stays alone may be a stealth scan: only its ports can turn it round. Otherwise it answers.
         (proto::TCP, Some((letter::HANDSHAKE, direction))) if reading.tcp.letters().count() == 1 => {
@@ -90,11 +89,12 @@ fn originator(key: &FlowKey, reading: &FlowStats, beginner: Option<usize>) -> (u
         (proto::UDP, _) => (kept, false),
         _ => return (kept, false),
     };
+    let ports = key.ports();
     let (own, other) = (ports[sender], ports[1 - sender]);
     let likely = |port| is_server_port(key.proto(), port);
     // `NewConn` in Zeek's IPBasedAnalyzer.cc.
-    let is_broadcast = matches!(key.endpoints()[1 - sender].0, IpAddr::V4(address) if address.is_broadcast());
-    let flipped = !is_broadcast && likely(own) && (!likely(other) || (both_likely && own < other));
+    let is_broadcast = || matches!(key.endpoints()[1 - sender].0, IpAddr::V4(address) if address.is_broadcast());
+    let flipped = likely(own) && (!likely(other) || (both_likely && own < other)) && !is_broadcast();
     (if flipped { 1 - sender } else { sender }, flipped)
 }
 
@@ -148,7 +148,7 @@ fn tcp_state(
     payload: impl FnOnce() -> [Option<u64>; 2],
 ) -> ConnState {
     use Endpoint::{Closed, Established, Inactive, Partial, Reset, SynAckSent, SynSent};
-    let [orig, resp] = sides.map(|side| side.marks.state());
+    let [orig, resp] = both(|i| sides[i].marks.state());
     let silent = |state| matches!(state, Inactive | Partial);
     let no_payload = || payload().iter().all(|bytes| bytes.unwrap_or(0) == 0);
     match (orig, resp) {

@@ -34,8 +34,12 @@ pub const QUANTILES: [f64; 3] = [0.5, 0.95, 0.99];
 impl Rtt {
     /// Samples of a flow between two readings.
     pub fn of(samples: &SideSamples) -> Self {
-        let histogram = samples.histogram.map(u32::from);
-        let count = histogram.iter().map(|count| u64::from(*count)).sum();
+        let mut histogram = [0; RTT_BUCKETS];
+        let mut count = 0;
+        for (own, samples) in histogram.iter_mut().zip(samples.histogram) {
+            *own = u32::from(samples);
+            count += u64::from(samples);
+        }
         let mut rtt = Self { count, sum_us: samples.sum_us.into(), histogram, ..Self::default() };
         if count == 1 && rtt.histogram[bucket_of(samples.sum_us)] == 1 {
             // A sample in its bucket, as of a handshake: most flows have no other.

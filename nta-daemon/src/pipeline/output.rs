@@ -7,7 +7,7 @@ use nta_core::window::{Snapshot, Window, Windows};
 
 /// A flow that changed: into the open window, and out.
 pub(super) fn take(windows: &mut Windows, timeline: &Timeline, output: &mut Fanout<'_>, update: &FlowUpdate<'_>) {
-    let Some(seen) = FlowObservation::of(update) else {
+    let Some(mut seen) = FlowObservation::of(update) else {
         return end(timeline, output, update);
     };
     if timeline.was_set() {
@@ -15,7 +15,7 @@ pub(super) fn take(windows: &mut Windows, timeline: &Timeline, output: &mut Fano
     } else {
         output.emit(PipelineEvent::Flow { update, flow: &seen.flow });
     }
-    if let Some(seen) = seen.without_carried(update) {
+    if seen.leave_out_carried(update) {
         windows.add(seen);
     }
 }

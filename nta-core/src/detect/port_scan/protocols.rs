@@ -13,6 +13,10 @@ const MIN_PROTOCOLS: usize = 10;
 
 /// What is found among what a source tried; `targets` are in order by host.
 pub(super) fn judge(view: &View<'_>, source: IpAddr, targets: &[Tried]) -> Option<Finding> {
+    // As with nearly every source.
+    if targets.iter().all(|target| has_service(target.proto)) {
+        return None;
+    }
     let of_host = |of_host: &[Tried]| {
         let (mut failed, mut answered) = (Vec::new(), Vec::new());
         for target in of_host.iter().filter(|target| !has_service(target.proto)) {

@@ -14,7 +14,7 @@ const TIMES: u32 = 3;
 /// Pieces of memory from this size on are mapped each for itself. The allocator would raise the bound to 32 MiB with the first that is
 /// freed, and keep the buffers of the largest window of each kind for ever: a replay of 350,000 flows took 167 MB, and takes 117.
 #[cfg(target_env = "gnu")]
-const LARGE: libc::c_int = 256 << 10;
+const LARGE: libc::c_int = 1 << 20;
 
 /// To be called when the process begins: large buffers go back to the kernel when they are freed.
 pub fn give_back_large() {
