@@ -75,9 +75,8 @@ impl Flows {
 
     /// Brings them into order.
     pub(super) fn sort(&mut self, both: &impl Both) {
-        let Self { halves: [one, other], pool } = self;
-        let pool = &*pool;
-        both.both(|| sort(one, pool), || sort(other, pool));
+        let [one, other] = &mut self.halves;
+        both.both(|| sort(one), || sort(other));
     }
 
     /// How many.
@@ -133,59 +132,32 @@ const fn place(seen: &FlowObservation) -> ([u128; 2], u32, Timestamp, FlowId) {
 }
 
 /// Brings flows into order. Most windows know one family of addresses only, whose places fit into one number: much quicker to sort.
-fn sort(flows: &mut Vec<FlowObservation>, pool: &Pool<FlowObservation>) {
+fn sort(flows: &mut [FlowObservation]) {
     let is_v4 =
         |seen: &FlowObservation| seen.flow.originator.address.is_ipv4() && seen.flow.responder.address.is_ipv4();
     if !flows.iter().all(is_v4) {
-        sort_by(flows, pool, place);
+        flows.sort_by_cached_key(place);
         return;
     }
-    sort_by(flows, pool, |seen| {
+    flows.sort_by_cached_key(|seen| {
         let ([originator, responder], service, first, id) = place(seen);
         let ends = u64::from(originator as u32) << 32 | u64::from(responder as u32);
         (u128::from(ends) << 64 | u128::from(service) << 32, first, id)
     });
 }
 
-/// Brings flows into the order of their keys, those of one key as they were. A flow is large: each is copied once, to its place.
-fn sort_by<K: Ord>(
-    flows: &mut Vec<FlowObservation>,
-    pool: &Pool<FlowObservation>,
-    key: impl Fn(&FlowObservation) -> K,
-) {
-    let mut places: Vec<(K, u32)> = flows.iter().map(key).zip(0..).collect();
-    if places.is_sorted() {
-        return;
-    }
-    places.sort_unstable();
-    let mut sorted = pool.take().unwrap_or_default();
-    sorted.reserve(flows.len());
-    sorted.extend(places.iter().map(|(_, at)| flows[*at as usize].clone()));
-    give_back(pool, std::mem::replace(flows, sorted));
-}
-
-/// Flows that emptied vectors have room for, 4 MB: those of the windows that wait to be judged, and of the one that is open.
-const KEPT: usize = 8_192;
-
-/// Gives back the room that flows had, unless it was far more than they needed. That of two halves is kept whatever its size.
-fn give_back(pool: &Pool<FlowObservation>, mut flows: Vec<FlowObservation>) {
-    let room = flows.capacity();
-    if room == 0 || room > 4 * flows.len().max(512) {
-        return;
-    }
-    flows.clear();
-    pool.keep(|kept| {
-        if kept.len() < SHARDS || kept.iter().map(Vec::capacity).sum::<usize>() + room <= KEPT {
-            kept.push(flows);
-        }
-    });
-}
-
 impl Drop for Flows {
+    /// Gives back the room that they had, unless it was far more than they needed.
     fn drop(&mut self) {
-        for half in &mut self.halves {
-            give_back(&self.pool, std::mem::take(half));
-        }
+        let Self { halves, pool } = self;
+        pool.keep(|kept| {
+            for half in halves {
+                if half.capacity() > 0 && half.capacity() <= 4 * half.len().max(512) && kept.len() < SHARDS {
+                    half.clear();
+                    kept.push(std::mem::take(half));
+                }
+            }
+        });
     }
 }
 
@@ -204,7 +176,7 @@ mod tests {
             }
         }
         let sorted = |mut flows: Vec<FlowObservation>| {
-            sort(&mut flows, &Pool::default());
+            sort(&mut flows);
             flows.iter().map(place).collect::<Vec<_>>()
         };
         let of_one = sorted(flows.clone());
