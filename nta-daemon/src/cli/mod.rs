@@ -107,10 +107,10 @@ enum Command {
     Sensors(sensors::Args),
     /// Say what of this gateway waits for its server, and what is never sent.
     Shipping(shipping::Args),
-    /// Print the configuration that `run` would use, as a commented file.
-    PrintConfig(config::Args),
+    /// Print the configuration that `run` would use, as a commented file, or what settings mean.
+    PrintConfig(config::PrintArgs),
     /// Check the configuration that `run` would use, and say what is wrong with it.
-    CheckConfig(config::Args),
+    CheckConfig(config::CheckArgs),
     /// Write man pages, completions for shells and a configuration to edit, for who makes a package.
     #[command(hide = true)]
     Generate(generate::Args),

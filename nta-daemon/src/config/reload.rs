@@ -134,26 +134,6 @@ fn flatten(key: &str, value: toml::Value, found: &mut std::collections::BTreeMap
     }
 }
 
-/// Says of each setting of a printed configuration that a reload takes up so.
-pub(super) fn marked(printed: &str) -> String {
-    let (mut section, mut text) = (String::new(), String::with_capacity(printed.len() * 2));
-    for line in printed.lines() {
-        if let Some(name) = line.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
-            name.clone_into(&mut section);
-        } else if let Some((key, _)) = line.split_once(" = ").filter(|_| !line.starts_with(['#', ' ']))
-            && is_reloadable(&format!("{section}.{key}"))
-        {
-            text.push_str(MARK);
-        }
-        text.push_str(line);
-        text.push('\n');
-    }
-    text
-}
-
-/// Above a setting that a reload takes up.
-const MARK: &str = "# A reload takes it up.\n";
-
 /// The settings in effect, shared by who changes them and who shows them; cheap to clone.
 #[derive(Clone, Debug, Default)]
 pub struct Current(Arc<RwLock<Arc<Config>>>);
@@ -294,7 +274,8 @@ mod tests {
     #[test]
     fn what_is_printed_marks_what_a_reload_takes_up() {
         let printed = Config::default().to_toml().expect("printed");
-        let marked: Vec<&str> = printed.split(MARK).skip(1).filter_map(|rest| rest.lines().next()).collect();
+        let marked: Vec<&str> =
+            printed.split("# A reload takes it up.\n").skip(1).filter_map(|rest| rest.lines().next()).collect();
         assert!(marked.contains(&"max_flows = 1000000"), "{marked:?}");
         assert!(marked.iter().all(|line| !line.starts_with("database")), "{marked:?}");
         let of = |key: &str| settings(&Config::default()).is_ok_and(|all| all.contains_key(key));
