@@ -154,9 +154,9 @@ fn dispatch(args: &[String]) -> Result<ExitCode> {
     (command.run)(&args[1..])
 }
 
-/// The name of every command.
-fn words() -> Vec<&'static str> {
-    COMMANDS.iter().map(|command| command.name).collect()
+/// The name of every command, with its help.
+fn helps() -> Vec<(&'static str, &'static str)> {
+    COMMANDS.iter().map(|command| (command.name, command.help)).collect()
 }
 
 fn overview() -> String {
