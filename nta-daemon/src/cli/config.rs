@@ -16,7 +16,7 @@ pub(super) struct PrintArgs {
     #[arg(value_name = "SETTING")]
     only: Vec<String>,
     #[command(flatten)]
-    settings: Settings,
+    pub(super) settings: Settings,
 }
 
 /// Flags of `check-config`.
@@ -24,7 +24,7 @@ pub(super) struct PrintArgs {
 #[command(after_help = "Example:\n  nta-daemon check-config --config nta-daemon.toml")]
 pub(super) struct CheckArgs {
     #[command(flatten)]
-    settings: Settings,
+    pub(super) settings: Settings,
 }
 
 pub(super) fn print(args: PrintArgs) -> ExitCode {

@@ -18,6 +18,7 @@ mod file;
 mod fleet;
 mod ipfix;
 mod jsonl;
+mod log;
 mod model;
 mod nearest;
 mod problem;
@@ -56,6 +57,7 @@ pub use file::{Places, Usable};
 pub use fleet::FleetConfig;
 pub use ipfix::{IpfixConfig, IpfixUrl};
 pub use jsonl::JsonlConfig;
+pub use log::{LogConfig, LogFilter};
 pub use model::ModelConfig;
 pub use nearest::nearest;
 use nta_loader::EventSettings;
@@ -74,7 +76,7 @@ pub use ship::{ShipConfig, ShipUrl};
 pub use store::StoreConfig;
 pub use uploads::UploadsConfig;
 pub use url::{Url, UrlError, UrlKind};
-pub use webhooks::{WebhookConfig, WebhookKind, WebhookUrl, key as webhook_key};
+pub use webhooks::{Secret, WebhookConfig, WebhookKind, WebhookUrl, key as webhook_key};
 pub use windows::WindowsConfig;
 
 use problem::Refused;
@@ -91,6 +93,8 @@ const LEAST_SECRET: usize = 8;
 pub struct Config {
     /// Who observes.
     pub sensor: SensorConfig,
+    /// What is logged.
+    pub log: LogConfig,
     /// What is captured, and how.
     pub capture: CaptureConfig,
     /// What is reported of single packets.

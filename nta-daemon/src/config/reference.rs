@@ -60,6 +60,7 @@ impl Config {
         let store = &StoreConfig { database, ..self.store.clone() };
         let Self {
             sensor,
+            log,
             capture,
             events,
             windows,
@@ -82,7 +83,8 @@ impl Config {
             webhooks,
         } = self;
         let all = || {
-            let mut sections = vec![sensor.section()?, capture.section()?, events.section()?, windows.section()?];
+            let mut sections =
+                vec![sensor.section()?, log.section()?, capture.section()?, events.section()?, windows.section()?];
             sections.extend(detect.sections());
             sections.extend([baseline.section(), model.section()?, store.section()?, archive.section()?]);
             sections.extend([uploads.section()?, jsonl.section()?, eve.section()?, ipfix.section()?]);
