@@ -264,6 +264,11 @@ impl Store {
         StoreStats { database_renewals: self.database.renewals(), alerts_not_joined, ..self.counters.snapshot() }
     }
 
+    /// The process is about to end: what is to be written from now on is on disk first, where there is a spool.
+    pub fn stops(&self) {
+        self.counters.stopping.store(true, std::sync::atomic::Ordering::Relaxed);
+    }
+
     /// How long transactions took that were committed, in seconds.
     pub fn commit_times(&self) -> prometheus_client::metrics::histogram::Histogram {
         self.counters.commits.0.clone()
