@@ -8,6 +8,7 @@ mod bench;
 mod build;
 mod build_ebpf;
 mod ci;
+mod coverage;
 mod dashboard;
 mod demo;
 mod fuzz;
@@ -75,6 +76,7 @@ const COMMANDS: &[Command] = &[
         help: screenshots::HELP,
         run: screenshots::run,
     },
+    Command { name: "coverage", about: "which lines the tests run", help: coverage::HELP, run: coverage::run },
     Command { name: "fuzz", about: "feed arbitrary bytes to the readers", help: fuzz::HELP, run: fuzz::run },
     Command { name: "bench", about: "measure, as ratios in one run", help: bench::HELP, run: bench::run },
     Command {
