@@ -31,6 +31,8 @@ mod flow_sizes;
 mod flow_write;
 mod flows;
 mod found;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 mod host_flows;
 mod hosts;
 mod ingest;
