@@ -9,7 +9,7 @@ fn main() {
     println!("cargo:rerun-if-changed=build.rs");
     println!("cargo:rerun-if-env-changed=XGBOOST_LIB_DIR");
     println!("cargo:rerun-if-changed=models");
-    println!("cargo:rustc-check-cfg=cfg(shipped_model)");
+    println!("cargo:rustc-check-cfg=cfg(shipped_model, fuzzing)");
     if Path::new("models/xgboost.json").exists() {
         println!("cargo:rustc-cfg=shipped_model");
     }

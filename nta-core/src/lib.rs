@@ -18,4 +18,4 @@ pub mod model;
 pub mod train;
 pub mod window;
 
-pub use tunables::{Bounds, Setting};
+pub use tunables::{Bounds, Section, Setting, documentation};

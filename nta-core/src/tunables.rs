@@ -49,17 +49,47 @@ impl fmt::Display for Bounds {
     }
 }
 
-/// A setting as documentation shows it.
+/// A section of the configuration file, with the values that it has.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Section {
+    /// Its name.
+    pub name: &'static str,
+    /// What it is about.
+    pub about: String,
+    /// Its settings, in the order of the file.
+    pub settings: Vec<Setting>,
+}
+
+impl Section {
+    /// As a commented section of the configuration file; what `note` says of a setting is one more line of its comment.
+    pub fn to_toml(&self, note: impl Fn(&Setting) -> Option<String>) -> String {
+        let mut toml = format!("[{}]\n", self.name);
+        for setting in &self.settings {
+            toml.extend(setting.doc.lines().map(|line| format!("# {line}\n")));
+            toml.extend(setting.bounds.map(|bounds| format!("# Allowed: {bounds}.\n")));
+            toml.extend(note(setting).map(|line| format!("# {line}\n")));
+            toml.push_str(&format!("{} = {}\n", setting.key, setting.value));
+        }
+        toml
+    }
+}
+
+/// A setting, as the configuration file and the documentation show it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Setting {
     /// Key in the section.
     pub key: &'static str,
-    /// Default, as in the file.
-    pub default: String,
-    /// What it means, with its unit.
+    /// Value, as in the file.
+    pub value: String,
+    /// What it means, with its unit; lines as they are in the source.
     pub doc: String,
     /// What it may be; `None` where that is no range of numbers.
     pub bounds: Option<Bounds>,
+}
+
+/// The lines of a documentation, as one text.
+pub fn documentation(lines: &[&str]) -> String {
+    lines.iter().map(|line| line.trim()).collect::<Vec<_>>().join("\n")
 }
 
 /// Declares the settings of a detector; each field's documentation (with its unit) goes into the printed configuration.
@@ -95,31 +125,23 @@ macro_rules! tunables {
         }
 
         impl $name {
-            /// Section of the configuration file.
-            pub const SECTION: &'static str = $section;
-
-            /// Its settings but `enabled`, for the documentation.
-            pub fn settings() -> Vec<$crate::Setting> {
-                let default = Self::default();
-                let mut settings = vec![ $( $crate::Setting {
-                    key: stringify!($field),
-                    default: format!("{:?}", default.$field),
-                    doc: concat!($($doc),+).trim().to_owned(),
-                    bounds: [$(Some($bounds),)? None][0],
-                }, )+ ];
-                settings.retain(|setting| setting.key != "enabled");
-                settings
+            /// The section with the values that it has here.
+            pub fn section(&self) -> $crate::Section {
+                $crate::Section {
+                    name: $section,
+                    about: $crate::documentation(&[$($about),+]),
+                    settings: vec![ $( $crate::Setting {
+                        key: stringify!($field),
+                        value: format!("{:?}", self.$field),
+                        doc: $crate::documentation(&[$($doc),+]),
+                        bounds: [$(Some($bounds),)? None][0],
+                    }, )+ ],
+                }
             }
 
             /// As a commented section of the configuration file.
             pub fn to_toml(&self) -> String {
-                let mut toml = format!("[{}]\n", $section);
-                $(
-                    $( toml.push_str(concat!("#", $doc, "\n")); )+
-                    $( toml.push_str(&format!("# Allowed: {}.\n", $bounds)); )?
-                    toml.push_str(&format!(concat!(stringify!($field), " = {:?}\n"), self.$field));
-                )+
-                toml
+                self.section().to_toml(|_| None)
             }
         }
     };

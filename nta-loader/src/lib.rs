@@ -6,6 +6,7 @@ mod attached;
 mod change;
 mod claim;
 mod client;
+pub mod command_line;
 mod config;
 mod conntrack;
 pub mod device;

@@ -3,59 +3,14 @@
 
 use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::net::UnixListener;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use clap::{Parser, Subcommand};
+use clap::Parser as _;
+use nta_loader::command_line::{Args, Command};
 use nta_loader::{Loader, LoaderClient, LoaderConfig, check_rights, detach, prepare};
 use tracing_subscriber::EnvFilter;
-
-/// Loads the programs of nta, attaches them, and hands their maps to nta-daemon.
-#[derive(Debug, Parser)]
-#[command(version, arg_required_else_help = true, after_help = EXAMPLES)]
-struct Args {
-    /// Its configuration; what is not there is all defaults.
-    #[arg(long, global = true, env = "NTA_LOADER_CONFIG", default_value = "/etc/nta/nta-loader.toml")]
-    config: PathBuf,
-    /// What to log: error, warn, info, debug, trace, or filters as of tracing.
-    #[arg(long, global = true, env = "NTA_LOADER_LOG", default_value = "info")]
-    log: String,
-    #[command(subcommand)]
-    command: Command,
-}
-
-const EXAMPLES: &str = "Examples:
-  nta-loader run                      answer nta-daemon, on the socket that systemd hands down or the configured one
-  nta-loader status                   what is attached, and what may be
-  nta-loader prepare --user nta-loader   as root: a BPF file system that this user may pin in
-  nta-loader detach                   end the counting that goes on between two daemons";
-
-#[derive(Debug, Subcommand)]
-enum Command {
-    /// Answer nta-daemon until SIGTERM. What is attached stays, and goes on counting.
-    Run,
-    /// Say what is attached, and what may be.
-    Status {
-        /// As JSON.
-        #[arg(long)]
-        json: bool,
-    },
-    /// As root: mount a BPF file system for `pin_path`, if there is none, and give it to a user.
-    Prepare {
-        /// The user that `nta-loader run` runs as.
-        #[arg(long)]
-        user: String,
-    },
-    /// Remove all that is pinned in this network namespace and that no running process has: nothing is counted any more.
-    Detach {
-        /// As root, unmount the BPF file system as well.
-        #[arg(long)]
-        unmount: bool,
-    },
-    /// Check the configuration and say what it allows.
-    CheckConfig,
-}
 
 fn main() -> ExitCode {
     let args = Args::parse();

@@ -118,16 +118,26 @@ fn a_reload_takes_up_interfaces_and_detection_names_the_rest_and_what_is_wrong_c
 
     write(
         "[capture]\ninterfaces = [\"v0\", \"w0\"]\nmap_memory_mib = 48\n[detect.port_scan]\nenabled = false\n\
-         [store]\nmax_flows = 4321\n",
+         [store]\nmax_flows = 4321\n[log]\nfilter = \"debug\"\n\
+         [[webhooks]]\nname = \"ops\"\nkind = \"syslog\"\nurl = \"udp://10.77.1.9:514\"\n",
     );
+    assert_eq!(daemon.get("/api/webhooks")["items"], json!([]));
+    let detailed =
+        || daemon.get("/api/control/logs?level=debug&limit=1000").to_string().contains("\"level\":\"debug\"");
+    assert!(!detailed(), "what is logged begins at info");
     let (status, changed) = reload();
     assert_eq!(status, "200", "{changed}");
-    assert_eq!(changed["taken"], json!(["capture.interfaces", "detect.port_scan.enabled", "store.max_flows"]));
+    assert_eq!(
+        changed["taken"],
+        json!(["capture.interfaces", "detect.port_scan.enabled", "log.filter", "store.max_flows", "webhooks"])
+    );
     assert_eq!(
         (&changed["restart"], &changed["failed"]),
         (&json!(["capture.map_memory_mib"]), &json!([])),
         "{changed}"
     );
+    assert_eq!(daemon.get("/api/webhooks")["items"][0]["name"], "ops");
+    wait_for("a line of debug", Duration::from_secs(20), || detailed().then_some(()));
     let mut names = captured(&daemon);
     names.sort_unstable();
     assert_eq!(names, ["v0", "w0"]);

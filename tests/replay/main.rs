@@ -8,6 +8,7 @@ mod conversations;
 mod damage;
 mod demo;
 mod dns;
+mod documents;
 mod events;
 mod explain;
 mod export;

@@ -8,6 +8,7 @@ mod bench;
 mod build;
 mod build_ebpf;
 mod ci;
+mod coverage;
 mod dashboard;
 mod demo;
 mod fuzz;
@@ -75,6 +76,7 @@ const COMMANDS: &[Command] = &[
         help: screenshots::HELP,
         run: screenshots::run,
     },
+    Command { name: "coverage", about: "which lines the tests run", help: coverage::HELP, run: coverage::run },
     Command { name: "fuzz", about: "feed arbitrary bytes to the readers", help: fuzz::HELP, run: fuzz::run },
     Command { name: "bench", about: "measure, as ratios in one run", help: bench::HELP, run: bench::run },
     Command {
@@ -154,9 +156,9 @@ fn dispatch(args: &[String]) -> Result<ExitCode> {
     (command.run)(&args[1..])
 }
 
-/// The name of every command.
-fn words() -> Vec<&'static str> {
-    COMMANDS.iter().map(|command| command.name).collect()
+/// The name of every command, with its help.
+fn helps() -> Vec<(&'static str, &'static str)> {
+    COMMANDS.iter().map(|command| (command.name, command.help)).collect()
 }
 
 fn overview() -> String {

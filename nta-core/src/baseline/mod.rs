@@ -39,7 +39,7 @@ const fn bounded(value: f64) -> f64 {
 const MAD_TO_SIGMA: f64 = 1.4826;
 
 tunables! {
-    /// `[baseline]`: how baselines are learned.
+    /// How baselines are learned.
     BaselineConfig in "baseline" always {
         /// Windows of 30 s that a metric needs before anything is expected of it.
         warm_up_windows: u32 = 20 => Bounds::WINDOWS,

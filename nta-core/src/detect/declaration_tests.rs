@@ -2,14 +2,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Basis, Cost, DetectConfig, FlowUse, Rates, Scope, declarations, detectors, entries};
+use super::{Basis, Cost, DetectConfig, FlowUse, Rates, Scope, declarations, detectors};
 use crate::window::Span;
 
 #[test]
 fn a_declaration_has_a_section_a_document_and_a_name_of_its_own() {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/DETECTORS.md");
     let document = std::fs::read_to_string(path).expect("docs/DETECTORS.md");
-    let sections: BTreeSet<String> = entries().iter().map(|entry| entry.section.to_owned()).collect();
+    let sections: BTreeSet<String> = DetectConfig::default().sections().iter().map(|one| one.name.to_owned()).collect();
     let mut names = BTreeSet::new();
     for declaration in declarations() {
         let name = declaration.name;

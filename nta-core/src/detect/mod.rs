@@ -51,7 +51,7 @@ mod xgboost;
 
 pub use declaration::{Basis, Cost, Declaration, FlowUse, Rates, Scope};
 pub use networks::{Networks, network};
-pub use registry::{DetectConfig, Entry, declarations, detectors, entries, learned, renewed};
+pub use registry::{DetectConfig, declarations, detectors, learned, renewed};
 pub use states::States;
 pub use tries::{Tries, Try};
 

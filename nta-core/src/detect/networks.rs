@@ -8,8 +8,8 @@ use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
-use crate::Setting;
 use crate::window::address_number;
+use crate::{Section, Setting};
 
 /// Private networks (RFC 1918), shared address space (RFC 6598), link-local addresses (RFC 3927, 4291), unique local
 /// addresses (RFC 4193) and the host itself.
@@ -24,7 +24,7 @@ const LOCAL: [&str; 9] = [
     "fe80::/10",
     "::1/128",
 ];
-const DOC: &str = " Networks that are one's own; all others are outside.";
+const DOC: &str = "Networks that are one's own; all others are outside.";
 
 /// Networks, each as address and prefix length.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -114,9 +114,6 @@ impl From<Networks> for Vec<IpNet> {
 }
 
 impl Networks {
-    /// Section of the configuration file.
-    pub(super) const SECTION: &'static str = "detect";
-
     /// None.
     pub(super) fn none() -> Self {
         Vec::new().into()
@@ -153,17 +150,13 @@ impl Networks {
         self.learned.0.has_any.store(has_any, Ordering::Release);
     }
 
-    pub(super) fn settings() -> Vec<Setting> {
-        vec![Setting {
-            key: "local_networks",
-            default: format!("{:?}", Self::default()),
-            doc: DOC.trim().to_owned(),
-            bounds: None,
-        }]
-    }
-
-    pub(super) fn to_toml(&self) -> String {
-        format!("[{}]\n#{DOC}\nlocal_networks = {self:?}\n", Self::SECTION)
+    pub(super) fn section(&self) -> Section {
+        let doc = DOC.to_owned();
+        Section {
+            name: "detect",
+            about: "What is looked for, and when it is reported.".to_owned(),
+            settings: vec![Setting { key: "local_networks", value: format!("{self:?}"), doc, bounds: None }],
+        }
     }
 }
 

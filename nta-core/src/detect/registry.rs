@@ -7,18 +7,9 @@ use super::isolation_forest::{Forest, IsolationForestConfig};
 use super::networks::Networks;
 use super::xgboost::{Xgboost, XgboostConfig};
 use super::{Declaration, Detector};
-use crate::Setting;
+use crate::Section;
 use crate::alerting::AlertingConfig;
 use crate::model::Models;
-
-/// A detector as documentation shows it.
-#[derive(Clone, Debug)]
-pub struct Entry {
-    /// Section of the configuration.
-    pub section: &'static str,
-    /// Settings.
-    pub settings: Vec<Setting>,
-}
 
 /// One line a detector: its section of `[detect]`, its file, the type that detects, the type of its settings, and what
 /// else of `[detect]` it is made with.
@@ -86,28 +77,26 @@ macro_rules! registry {
             ]
         }
 
-        /// Every detector there is, for the documentation.
-        pub fn entries() -> Vec<Entry> {
-            let entry = |section, settings| Entry { section, settings };
-            vec![
-                entry(Networks::SECTION, Networks::settings()),
-                entry(AlertingConfig::SECTION, AlertingConfig::settings()),
-                $( entry(super::$module::$config::SECTION, super::$module::$config::settings()), )+
-                entry(IsolationForestConfig::SECTION, IsolationForestConfig::settings()),
-                entry(XgboostConfig::SECTION, XgboostConfig::settings()),
-            ]
-        }
-
         impl DetectConfig {
             /// Switches off every detector that asks no model.
             pub fn without_rules(&mut self) {
                 $( self.$section.enabled = false; )+
             }
 
+            /// Its sections, in the order of the configuration file.
+            pub fn sections(&self) -> Vec<Section> {
+                vec![
+                    self.local_networks.section(),
+                    self.alerting.section(),
+                    $( self.$section.section(), )+
+                    self.isolation_forest.section(),
+                    self.xgboost.section(),
+                ]
+            }
+
             /// As commented sections of the configuration file.
             pub fn to_toml(&self) -> String {
-                let rules = [self.local_networks.to_toml(), self.alerting.to_toml(), $( self.$section.to_toml(), )+];
-                [rules.join("\n"), self.isolation_forest.to_toml(), self.xgboost.to_toml()].join("\n")
+                self.sections().iter().map(|section| section.to_toml(|_| None)).collect::<Vec<_>>().join("\n")
             }
         }
     };

@@ -36,6 +36,7 @@ use crate::sink::remote_write::RemoteWriteError;
 use crate::sink::ship;
 use crate::sink::ship::Shipping;
 use crate::sink::store::StoreOutput;
+use crate::sink::webhook::Webhooks;
 use crate::store::{Found, Lease, LeftSpool, Run, Store, StoreError, StoreWriter, baselines_name, spools_of};
 use crate::telemetry::RECORDS;
 use crate::uploads::Uploads;
@@ -204,6 +205,8 @@ pub struct App {
     write_task: JoinHandle<()>,
     /// Once it serves.
     jobs: Option<Jobs>,
+    /// Of a live run, once it serves.
+    webhooks: Option<Webhooks>,
     /// Who ships to a server, and what ends that, behind all else.
     shipping: Option<Shipping>,
     ship: CancellationToken,
@@ -324,6 +327,7 @@ impl App {
             writer,
             write_task,
             jobs: None,
+            webhooks: None,
             shipping: None,
             ship: CancellationToken::new(),
             stop,
@@ -340,10 +344,8 @@ impl App {
     /// # Errors
     /// When the database cannot be written.
     pub async fn take_over_flows(&self) -> Result<(), AppError> {
-        match self.before {
-            Some(before) => Ok(self.store.take_over_flows(before, &self.run).await?),
-            None => Ok(()),
-        }
+        let Some(before) = self.before else { return Ok(()) };
+        Ok(self.store.take_over_flows(before, &self.run).await?)
     }
 
     /// Stores from where this run reads its maps, for the next start if this one is killed before its first window.

@@ -1,10 +1,11 @@
-//! What a reload takes up while everything goes on: interfaces, detection, how much is kept, the certificate.
+//! What a reload takes up while everything goes on: interfaces, detection, how much is kept, webhooks, what is logged, the certificate.
 
 use super::App;
 use crate::api::Tls;
 use crate::config::{Config, ConfigError, ReloadAnswer, ReloadError, Reloaded, Reread};
 use crate::service;
 use crate::store::Retention;
+use crate::telemetry::{self, RECORDS};
 
 /// Reads the configuration again, as the command line of this daemon says.
 pub type Hangup<'a> = dyn FnMut() -> Result<Reread, ReloadError> + 'a;
@@ -47,13 +48,20 @@ impl App {
             failed.push((taken.remove(at), error.to_string()));
         }
         let now = before.with_settings_of(&config, &taken)?;
-        self.apply(&before, now);
+        self.apply(&before, now).await;
         let certificate = self.tls.as_deref().map(|tls| Tls::reload(tls).map_err(|error| error.to_string()));
         Ok(Reloaded { taken, restart: found.fixed, failed, unchanged: found.same, certificate })
     }
 
     /// These settings are in effect from now on.
-    fn apply(&self, before: &Config, now: Config) {
+    async fn apply(&self, before: &Config, now: Config) {
+        if now.log != before.log {
+            telemetry::change_filter(&now.log.filter.directives());
+        }
+        RECORDS.hide(now.secrets());
+        if let Some(webhooks) = &self.webhooks {
+            webhooks.replace(&now.webhooks).await; // also the same ones: files of secrets are read anew
+        }
         if now.detect != before.detect {
             self.detect.set(now.detect.clone());
         }

@@ -173,6 +173,7 @@ impl App {
         };
         self.stop.cancel();
         service::stopping();
+        self.store.stops();
         let mut late = None;
         if done.is_none() && !working.is_finished() {
             match tokio::time::timeout(DRAIN_DEADLINE, working).await {

@@ -30,9 +30,11 @@ impl App {
         let mut state = state.with_run(self.data).with_sensor(self.sensor.clone());
         if self.status.borrow().mode == Mode::Replay {
             state = state.with_progress(self.progress.clone()).with_replayed(std::mem::take(&mut self.replayed));
-        } else if !self.config.webhooks.is_empty() {
+        } else {
+            // Also where there are none: a reload may bring some.
             let webhooks = Webhooks::new(self.store.clone(), self.sensor.clone(), &self.config.webhooks);
             webhooks.start(Some(self.run), &self.stop);
+            self.webhooks = Some(webhooks.clone());
             state = state.with_webhooks(webhooks);
         }
         if self.status.borrow().mode == Mode::Live && !self.config.ship.to.is_empty() {

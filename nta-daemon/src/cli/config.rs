@@ -6,24 +6,40 @@ use super::checks::{self, Absent};
 use super::settings::Settings;
 use super::{EXIT_USAGE, fail};
 
-/// Flags of both.
+/// Flags of `print-config`.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Examples:\n  nta-daemon print-config > nta-daemon.toml\n  nta-daemon check-config --config nta-daemon.toml"
+    after_help = "Examples:\n  nta-daemon print-config > nta-daemon.toml\n  nta-daemon print-config store.max_flows detect.port_scan"
 )]
-pub(super) struct Args {
+pub(super) struct PrintArgs {
+    /// Only these settings or sections, such as store.max_flows or detect.port_scan: what each means, its default, what is allowed.
+    #[arg(value_name = "SETTING")]
+    only: Vec<String>,
     #[command(flatten)]
-    settings: Settings,
+    pub(super) settings: Settings,
 }
 
-pub(super) fn print(args: Args) -> ExitCode {
-    match args.settings.load().and_then(|config| config.to_toml()) {
-        Ok(text) => super::print(&text),
+/// Flags of `check-config`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Example:\n  nta-daemon check-config --config nta-daemon.toml")]
+pub(super) struct CheckArgs {
+    #[command(flatten)]
+    pub(super) settings: Settings,
+}
+
+pub(super) fn print(args: PrintArgs) -> ExitCode {
+    let text = args.settings.load().and_then(|config| match args.only.as_slice() {
+        [] => config.to_toml().map(Ok),
+        only => config.explained(only),
+    });
+    match text {
+        Ok(Ok(text)) => super::print(&text),
+        Ok(Err(error)) => fail(EXIT_USAGE, &error),
         Err(error) => fail(EXIT_USAGE, &error),
     }
 }
 
-pub(super) fn check(args: Args) -> ExitCode {
+pub(super) fn check(args: CheckArgs) -> ExitCode {
     let origin = args.settings.origin();
     let usable = args.settings.clone();
     let (config, places) = match args.settings.load_with_places() {

@@ -5,6 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use clap::CommandFactory as _;
 use clap_complete::Shell;
 use clap_mangen::Man;
 
@@ -35,27 +36,32 @@ pub(super) fn execute(args: &Args) -> ExitCode {
     }
 }
 
-/// A page of section 1 for the program and for each of its commands.
-fn pages(folder: &Path) -> io::Result<()> {
-    let mut program = Cli::described();
-    program.build(); // gives each command the name of its page
-    // Commands that are hidden have no page, as the program's own does not list them.
-    let commands = program.get_subcommands().filter(|command| !command.is_hide_set() && command.get_name() != "help");
-    for command in commands {
-        page(command.clone(), folder)?;
-    }
-    page(program, folder)
+/// Both programs, each with the section of its pages. The loader does not write its own: what it does not carry nobody can use.
+fn programs() -> [(clap::Command, &'static str); 2] {
+    [(Cli::described(), "1"), (nta_loader::command_line::Args::command(), "8")]
 }
 
-fn page(command: clap::Command, folder: &Path) -> io::Result<()> {
-    let page = Man::new(command).manual("nta").source(concat!("nta ", env!("CARGO_PKG_VERSION")));
-    page.generate_to(folder).map(drop)
+/// A page for each program and for each of its commands.
+fn pages(folder: &Path) -> io::Result<()> {
+    for (mut program, section) in programs() {
+        program.build(); // gives each command the name of its page
+        // Commands that are hidden have no page, as the program's own does not list them.
+        let commands =
+            program.get_subcommands().filter(|command| !command.is_hide_set() && command.get_name() != "help");
+        for command in commands.chain([&program]) {
+            let page = Man::new(command.clone()).section(section).manual("nta");
+            page.source(concat!("nta ", env!("CARGO_PKG_VERSION"))).generate_to(folder)?;
+        }
+    }
+    Ok(())
 }
 
 fn completions(folder: &Path) -> io::Result<()> {
-    let mut program = Cli::described();
-    for shell in [Shell::Bash, Shell::Zsh, Shell::Fish] {
-        clap_complete::generate_to(shell, &mut program, "nta-daemon", folder)?;
+    for (mut program, _) in programs() {
+        let name = program.get_name().to_owned();
+        for shell in [Shell::Bash, Shell::Zsh, Shell::Fish] {
+            clap_complete::generate_to(shell, &mut program, &name, folder)?;
+        }
     }
     Ok(())
 }
@@ -86,6 +92,25 @@ const HEAD: &str = "\
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn both_programs_have_a_page_for_each_command_and_completions() {
+        let folder = tempfile::tempdir().expect("a folder");
+        pages(folder.path()).and_then(|()| completions(folder.path())).expect("they are written");
+        let read = |name: &str| {
+            std::fs::read_to_string(folder.path().join(name)).unwrap_or_else(|error| panic!("{name}: {error}"))
+        };
+        let loader = read("nta-loader.8");
+        assert!(loader.contains("nta\\-loader 8") || loader.contains("nta-loader 8"), "{loader}");
+        assert!(loader.contains("nta\\-loader\\-detach(8)") && loader.contains("/run/nta"), "{loader}");
+        assert!(read("nta-loader-prepare.8").contains("user") && read("nta-daemon-print-config.1").contains("SETTING"));
+        for name in
+            ["nta-daemon.bash", "_nta-daemon", "nta-daemon.fish", "nta-loader.bash", "_nta-loader", "nta-loader.fish"]
+        {
+            assert!(read(name).contains("check-config"), "{name}");
+        }
+        assert!(!folder.path().join("nta-daemon-generate.1").exists(), "it is hidden");
+    }
 
     #[test]
     fn the_configuration_sets_the_database_and_nothing_else_and_can_be_edited() {

@@ -43,7 +43,8 @@ use tracing_subscriber::Layer as _;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
-use crate::telemetry::{LOG, RECORDS, RecordsLayer};
+use crate::config::LogFilter;
+use crate::telemetry::{self, LOG, RECORDS, RecordsLayer};
 
 /// Exit status for bad input: a missing file, no capture, a wrong flag (as clap's).
 const EXIT_USAGE: u8 = 2;
@@ -65,9 +66,9 @@ pub struct Cli {
     /// How log lines are written to standard error.
     #[arg(long, env = "NTA_LOG_FORMAT", value_enum, default_value = "text", global = true)]
     log_format: LogFormat,
-    /// What is logged: a level, or a filter such as `nta_daemon=debug`.
-    #[arg(long, env = "NTA_LOG", default_value = "info", global = true)]
-    log: String,
+    /// What is logged: a level, or a filter such as `nta_daemon=debug`. Default: info, or `log.filter` of the configuration of `run`.
+    #[arg(long, env = "NTA_LOG", global = true)]
+    log: Option<LogFilter>,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -107,10 +108,10 @@ enum Command {
     Sensors(sensors::Args),
     /// Say what of this gateway waits for its server, and what is never sent.
     Shipping(shipping::Args),
-    /// Print the configuration that `run` would use, as a commented file.
-    PrintConfig(config::Args),
+    /// Print the configuration that `run` would use, as a commented file, or what settings mean.
+    PrintConfig(config::PrintArgs),
     /// Check the configuration that `run` would use, and say what is wrong with it.
-    CheckConfig(config::Args),
+    CheckConfig(config::CheckArgs),
     /// Write man pages, completions for shells and a configuration to edit, for who makes a package.
     #[command(hide = true)]
     Generate(generate::Args),
@@ -170,7 +171,10 @@ impl Cli {
             tracing::warn!("{message}");
         }
         match self.command {
-            Command::Run(args) => run::execute(args),
+            Command::Run(mut args) => {
+                args.settings.log = self.log;
+                run::execute(args)
+            }
             Command::Collect(args) => collect::execute(args),
             Command::Replay(args) => replay::execute(args),
             Command::Evaluate(args) => evaluate::execute(&args),
@@ -184,28 +188,21 @@ impl Cli {
             Command::Tokens(args) => tokens::execute(args),
             Command::Sensors(args) => sensors::execute(args),
             Command::Shipping(args) => shipping::execute(args),
-            Command::PrintConfig(args) => config::print(args),
-            Command::CheckConfig(args) => config::check(args),
+            Command::PrintConfig(mut args) => {
+                args.settings.log = self.log;
+                config::print(args)
+            }
+            Command::CheckConfig(mut args) => {
+                args.settings.log = self.log;
+                config::check(args)
+            }
             Command::Generate(args) => generate::execute(&args),
             Command::Doctor(args) => doctor::execute(&args),
         }
     }
 
     fn start_log(&self) -> Result<(), String> {
-        let refused = |reason: &dyn std::fmt::Display| format!("--log {}: {reason}", self.log);
-        if let Some(word) = self.log.split(',').map(str::trim).find(|word| !is_directive(word)) {
-            return Err(refused(&format!(
-                "`{word}` is no level: off, error, warn, info, debug, trace, or TARGET=LEVEL"
-            )));
-        }
-        // The libraries under store and shipping say at `info` what an operator cannot use, and an error comes back to these anyhow.
-        let quiet = if self.log.contains(['=', ':']) || self.log == "trace" || self.log == "debug" {
-            ""
-        } else {
-            ",sqlx=error,sqlx_core=error,async_nats=error"
-        };
-        let filter = format!("{}{quiet}", self.log);
-        let filter = tracing_subscriber::EnvFilter::try_new(filter).map_err(|error| refused(&error))?;
+        let filter = self.log.clone().unwrap_or_default();
         let colour =
             std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
         LOG.start().map_err(|error| format!("standard error cannot be written to: {error}"))?;
@@ -216,18 +213,10 @@ impl Cli {
             LogFormat::Text => log.boxed(),
             LogFormat::Json => log.json().boxed(),
         };
+        let filter = telemetry::filter(&filter.directives()).map_err(|error| format!("--log {filter}: {error}"))?;
         tracing_subscriber::registry().with(filter).with(log).with(RecordsLayer(&RECORDS)).init();
         Ok(())
     }
-}
-
-/// Whether a part of `--log` is a level, or names a target. A word alone would be taken as a target, and a level with a slip
-/// would silence everything.
-fn is_directive(word: &str) -> bool {
-    word.is_empty()
-        || word.contains(['=', '[', ':'])
-        || word.starts_with("nta")
-        || word.parse::<tracing::level_filters::LevelFilter>().is_ok()
 }
 
 /// The threads and tasks of a command that has several. Whatever does not end within its deadline ends with the process, also where
@@ -308,16 +297,6 @@ mod tests {
     #[test]
     fn the_command_line_is_sound() {
         Cli::command().debug_assert();
-    }
-
-    #[test]
-    fn a_level_with_a_slip_is_refused() {
-        for good in ["debug", "INFO", "off", "nta_daemon=debug", "warn,sqlx=off", "nta_core"] {
-            assert!(good.split(',').all(is_directive), "{good}");
-        }
-        for bad in ["debgu", "warn,loud"] {
-            assert!(!bad.split(',').all(is_directive), "{bad}");
-        }
     }
 
     #[test]

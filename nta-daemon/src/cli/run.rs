@@ -21,6 +21,7 @@ use crate::source::SourceError;
 use crate::source::kernel::device::Device;
 use crate::source::kernel::{AttachOptions, LoaderClient, Pinning, check_rights};
 use crate::store::RunEnd;
+use crate::telemetry;
 use nta_core::domain::{Mode, ModelState, ModelUse};
 
 /// Flags of `run`.
@@ -35,7 +36,7 @@ use nta_core::domain::{Mode, ModelState, ModelUse};
     nta-daemon run --dry-run                        # load, attach, detach, say what happened")]
 pub(super) struct Args {
     #[command(flatten)]
-    settings: Settings,
+    pub(super) settings: Settings,
     /// eBPF object to load instead of the built-in one (`cargo xtask build-ebpf --features debug-log` makes one whose
     /// programs write diagnostics to the log, with --log debug).
     #[arg(long, env = "NTA_EBPF_OBJECT", value_name = "FILE")]
@@ -60,6 +61,7 @@ pub(super) fn execute(args: Args) -> ExitCode {
         }
         Err(error) => return fail(EXIT_USAGE, &error),
     };
+    telemetry::change_filter(&config.log.filter.directives());
     if dry_run {
         if let Err(error) = checks::look(&config, &places, Absent::Refused) {
             return fail(EXIT_USAGE, &error);

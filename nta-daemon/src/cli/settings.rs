@@ -8,8 +8,8 @@ use std::path::PathBuf;
 use std::str::FromStr;
 
 use crate::config::{
-    Attach, Config, ConfigError, DatabaseUrl, DatabaseUrlError, InterfacePattern, Places, Problem, SensorName, ShipUrl,
-    Usable,
+    Attach, Config, ConfigError, DatabaseUrl, DatabaseUrlError, InterfacePattern, LogFilter, Places, Problem,
+    SensorName, ShipUrl, Usable,
 };
 
 /// Flags that configure a run; each has its environment variable.
@@ -50,6 +50,9 @@ pub(super) struct Settings {
     /// Length of a window in seconds.
     #[arg(long, env = "NTA_WINDOW", value_name = "SECONDS")]
     window: Option<u64>,
+    /// What `--log` or its variable says, as every command has them.
+    #[arg(skip)]
+    pub(super) log: Option<LogFilter>,
 }
 
 impl Settings {
@@ -104,6 +107,10 @@ impl Settings {
         if let Some(seconds) = self.window {
             given("windows.seconds");
             config.windows.seconds = seconds;
+        }
+        if let Some(filter) = self.log {
+            given("log.filter");
+            config.log.filter = filter;
         }
         if let Some(name) = self.sensor_name {
             given("sensor.name");

@@ -18,10 +18,12 @@ mod file;
 mod fleet;
 mod ipfix;
 mod jsonl;
+mod log;
 mod model;
 mod nearest;
 mod problem;
 mod recordings;
+mod reference;
 mod regular;
 mod reload;
 mod remote_write;
@@ -55,12 +57,14 @@ pub use file::{Places, Usable};
 pub use fleet::FleetConfig;
 pub use ipfix::{IpfixConfig, IpfixUrl};
 pub use jsonl::JsonlConfig;
+pub use log::{LogConfig, LogFilter};
 pub use model::ModelConfig;
 pub use nearest::nearest;
 use nta_loader::EventSettings;
 pub use nta_loader::{Attach, InterfacePattern, InterfacePatternError, TcxOrder, selects};
 pub use problem::{ConfigError, Place, Problem};
 pub use recordings::RecordingsConfig;
+pub use reference::UnknownSetting;
 pub use regular::{read_regular, regular_length};
 pub use reload::{
     Current, Differences, ReloadAnswer, ReloadError, ReloadHandle, Reloaded, Reloads, Reread, is_reloadable,
@@ -72,7 +76,7 @@ pub use ship::{ShipConfig, ShipUrl};
 pub use store::StoreConfig;
 pub use uploads::UploadsConfig;
 pub use url::{Url, UrlError, UrlKind};
-pub use webhooks::{WebhookConfig, WebhookKind, WebhookUrl, key as webhook_key};
+pub use webhooks::{Secret, WebhookConfig, WebhookKind, WebhookUrl, key as webhook_key};
 pub use windows::WindowsConfig;
 
 use problem::Refused;
@@ -89,6 +93,8 @@ const LEAST_SECRET: usize = 8;
 pub struct Config {
     /// Who observes.
     pub sensor: SensorConfig,
+    /// What is logged.
+    pub log: LogConfig,
     /// What is captured, and how.
     pub capture: CaptureConfig,
     /// What is reported of single packets.
@@ -185,7 +191,7 @@ impl Config {
         self.results.check(&mut refused);
         webhooks::check(&self.webhooks, &mut refused);
         let value = toml::Value::try_from(self).map_err(ConfigError::Unwritable)?;
-        numbers("", &value, &self.bounds(), &mut refused);
+        numbers("", &value, &reference::bounds()?, &mut refused);
         if refused.is_empty() {
             return Ok(());
         }
@@ -214,36 +220,6 @@ impl Config {
         self.api.exposure().map(|said| ("api.listen", said)).into_iter().collect()
     }
 
-    /// Which numbers a setting may be, by section and key.
-    fn bounds(&self) -> BTreeMap<String, Bounds> {
-        let analysis = nta_core::detect::entries().into_iter().map(|entry| (entry.section, entry.settings));
-        let analysis = analysis.chain([(BaselineConfig::SECTION, BaselineConfig::settings())]);
-        let analysis = analysis.flat_map(|(section, settings)| {
-            settings.into_iter().filter_map(move |s| Some((format!("{section}.{}", s.key), s.bounds?)))
-        });
-        let own = [
-            SensorConfig::bounds(),
-            CaptureConfig::bounds(),
-            EventsConfig::bounds(),
-            WindowsConfig::bounds(),
-            ModelConfig::bounds(),
-            StoreConfig::bounds(),
-            ArchiveConfig::bounds(),
-            UploadsConfig::bounds(),
-            JsonlConfig::bounds(),
-            EveConfig::bounds(),
-            IpfixConfig::bounds(),
-            RemoteWriteConfig::bounds(),
-            RecordingsConfig::bounds(),
-            ResultsConfig::bounds(),
-            ShipConfig::bounds(),
-            CollectConfig::bounds(),
-            FleetConfig::bounds(),
-            ApiConfig::bounds(),
-        ];
-        analysis.chain(own.into_iter().flatten()).collect()
-    }
-
     /// By section and key, without what is secret: as it may be shown to who looks after the daemon.
     ///
     /// # Errors
@@ -261,70 +237,6 @@ impl Config {
         let headers = self.remote_write.headers().unwrap_or_default().into_iter();
         let headers = headers.map(|(_, value)| value).filter(|value| value.len() >= LEAST_SECRET);
         password.into_iter().chain(headers).chain(self.webhooks.iter().flat_map(WebhookConfig::hidden)).collect()
-    }
-
-    /// As a commented TOML file that [`Config::load`] reads back the same, but for the database's password: what is printed
-    /// ends up in tickets and logs.
-    ///
-    /// # Errors
-    /// If it has a value that no file can hold.
-    pub fn to_toml(&self) -> Result<String, ConfigError> {
-        let database = self.store.database.without_password();
-        let store = &StoreConfig { database, ..self.store.clone() };
-        let Self {
-            sensor,
-            capture,
-            events,
-            windows,
-            detect,
-            baseline,
-            model,
-            store: _,
-            archive,
-            uploads,
-            jsonl,
-            eve,
-            ipfix,
-            remote_write,
-            recordings,
-            results,
-            ship,
-            collect,
-            fleet,
-            api,
-            webhooks,
-        } = self;
-        let sections = || {
-            let mut text = [
-                sensor.to_toml()?,
-                capture.to_toml()?,
-                events.to_toml()?,
-                windows.to_toml()?,
-                detect.to_toml(),
-                baseline.to_toml(),
-                model.to_toml()?,
-                store.to_toml()?,
-                archive.to_toml()?,
-                uploads.to_toml()?,
-                jsonl.to_toml()?,
-                eve.to_toml()?,
-                ipfix.to_toml()?,
-                remote_write.to_toml()?,
-                recordings.to_toml()?,
-                results.to_toml()?,
-                ship.to_toml()?,
-                collect.to_toml()?,
-                fleet.to_toml()?,
-                api.to_toml()?,
-            ]
-            .join("\n");
-            for webhook in webhooks {
-                text.push('\n');
-                text.push_str(&webhook.to_toml()?);
-            }
-            Ok(text)
-        };
-        sections().map(|text| reload::marked(&text)).map_err(ConfigError::Unwritable)
     }
 }
 

@@ -11,6 +11,7 @@ use super::{Config, ConfigError, InterfacePattern};
 
 /// Settings, or sections of them, that are taken up without detaching.
 const RELOADABLE: &[&str] = &[
+    "log",
     "capture.interfaces",
     "detect",
     "store.keep_days",
@@ -26,6 +27,7 @@ const RELOADABLE: &[&str] = &[
     "store.max_alerts",
     "store.max_events",
     "store.max_bytes",
+    "webhooks",
 ];
 /// And what of these sections is not: it is stored with windows and shipped, and one run has one of it.
 const FIXED: &[&str] = &["detect.local_networks"];
@@ -70,7 +72,7 @@ impl Config {
         if self.webhooks == other.webhooks {
             found.same += 1;
         } else {
-            found.fixed.push("webhooks".to_owned());
+            found.reloadable.push("webhooks".to_owned());
         }
         Ok(found)
     }
@@ -85,9 +87,11 @@ impl Config {
             keys.iter().filter(of_it).map(String::as_str).collect::<Vec<_>>()
         };
         Ok(Self {
+            log: merged(&self.log, &other.log, &of("log"))?,
             capture: merged(&self.capture, &other.capture, &of("capture"))?,
             detect: merged(&self.detect, &other.detect, &of("detect"))?,
             store: merged(&self.store, &other.store, &of("store"))?,
+            webhooks: if of("webhooks").is_empty() { self.webhooks.clone() } else { other.webhooks.clone() },
             ..self.clone()
         })
     }
@@ -133,26 +137,6 @@ fn flatten(key: &str, value: toml::Value, found: &mut std::collections::BTreeMap
         value => drop(found.insert(key.to_owned(), value)),
     }
 }
-
-/// Says of each setting of a printed configuration that a reload takes up so.
-pub(super) fn marked(printed: &str) -> String {
-    let (mut section, mut text) = (String::new(), String::with_capacity(printed.len() * 2));
-    for line in printed.lines() {
-        if let Some(name) = line.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
-            name.clone_into(&mut section);
-        } else if let Some((key, _)) = line.split_once(" = ").filter(|_| !line.starts_with(['#', ' ']))
-            && is_reloadable(&format!("{section}.{key}"))
-        {
-            text.push_str(MARK);
-        }
-        text.push_str(line);
-        text.push('\n');
-    }
-    text
-}
-
-/// Above a setting that a reload takes up.
-const MARK: &str = "# A reload takes it up.\n";
 
 /// The settings in effect, shared by who changes them and who shows them; cheap to clone.
 #[derive(Clone, Debug, Default)]
@@ -269,7 +253,8 @@ mod tests {
 
     #[test]
     fn every_setting_is_taken_up_or_named_and_nothing_else_changes() {
-        let known = settings(&Config::default()).expect("settings");
+        let mut known = settings(&Config::default()).expect("settings");
+        known.insert("webhooks".to_owned(), toml::Value::Array(Vec::new()));
         for part in RELOADABLE.iter().chain(FIXED) {
             let is_in = |key: &&String| key.as_str() == *part || key.starts_with(&format!("{part}."));
             assert!(known.keys().any(|key| is_in(&key)), "there is no setting `{part}`");
@@ -277,11 +262,15 @@ mod tests {
         let before = Config::default();
         let after = parsed(
             "[sensor]\nname = \"a\"\n[capture]\ninterfaces = [\"eth0\"]\nmap_memory_mib = 64\n\
+             [log]\nfilter = \"debug\"\n[[webhooks]]\nname = \"ops\"\nkind = \"slack\"\nurl = \"https://a.example/\"\n\
              [detect]\nlocal_networks = [\"192.0.2.0/24\"]\n[detect.syn_flood]\nenabled = false\n\
              [store]\ndatabase = \"sqlite:/b.db\"\nmax_flows = 9\n",
         );
         let found = before.differences(&after).expect("differences");
-        assert_eq!(found.reloadable, ["capture.interfaces", "detect.syn_flood.enabled", "store.max_flows"]);
+        assert_eq!(
+            found.reloadable,
+            ["capture.interfaces", "detect.syn_flood.enabled", "log.filter", "store.max_flows", "webhooks"]
+        );
         assert!(found.fixed.contains(&"store.database".to_owned()), "{found:?}");
         assert!(found.fixed.iter().any(|key| key.starts_with("detect.local_networks")), "{found:?}");
         let taken = before.with_settings_of(&after, &found.reloadable).expect("merged");
@@ -294,7 +283,8 @@ mod tests {
     #[test]
     fn what_is_printed_marks_what_a_reload_takes_up() {
         let printed = Config::default().to_toml().expect("printed");
-        let marked: Vec<&str> = printed.split(MARK).skip(1).filter_map(|rest| rest.lines().next()).collect();
+        let marked: Vec<&str> =
+            printed.split("# A reload takes it up.\n").skip(1).filter_map(|rest| rest.lines().next()).collect();
         assert!(marked.contains(&"max_flows = 1000000"), "{marked:?}");
         assert!(marked.iter().all(|line| !line.starts_with("database")), "{marked:?}");
         let of = |key: &str| settings(&Config::default()).is_ok_and(|all| all.contains_key(key));

@@ -16,7 +16,7 @@ section! {
         /// Folder for them; empty: beside the database file, for PostgreSQL nta-results. With a database in memory it is a temporary
         /// folder that goes with the process.
         folder: String = String::new(),
-        /// Most bytes of all of them; a job that would exceed it fails, and leaves nothing.
+        /// Most bytes of all of them; a job that would exceed it fails (507), and leaves nothing.
         quota_bytes: u64 = 5_368_709_120 => Bounds::BYTES,
         /// Bytes that they leave free on the disk.
         keep_free_bytes: u64 = 268_435_456 => Bounds::BYTES,

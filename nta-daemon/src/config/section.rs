@@ -1,9 +1,7 @@
 //! One declaration of a section gives its struct, its defaults, its documentation and its part of the configuration file.
 
-use serde::Serialize;
-
-/// Declares a section. The documentation of each field stands as a comment above it in the printed file; behind `=>` stands
-/// which numbers it may be.
+/// Declares a section. The documentation of each field stands as a comment above it in the printed file, and in
+/// `docs/CONFIGURATION.md`; behind `=>` stands which numbers it may be.
 macro_rules! section {
     (
         $(#[doc = $about:literal])+
@@ -29,28 +27,21 @@ macro_rules! section {
         }
 
         impl $name {
-            /// Which numbers each setting may be, by its key with the section in front.
-            pub(super) fn bounds() -> Vec<(String, nta_core::Bounds)> {
-                vec![$( $( (concat!($section, ".", stringify!($field)).to_owned(), $bounds), )? )+]
-            }
-
-            /// As a commented section of the configuration file.
-            pub(super) fn to_toml(&self) -> Result<String, toml::ser::Error> {
-                let mut text = String::from(concat!("[", $section, "]\n"));
-                $(
-                    $( text.push_str(concat!("#", $doc, "\n")); )+
-                    $( text.push_str(&format!("# Allowed: {}.\n", $bounds)); )?
-                    text.push_str(&$crate::config::section::line(stringify!($field), &self.$field)?);
-                )+
-                Ok(text)
+            /// The section with the values that it has here.
+            pub(super) fn section(&self) -> Result<nta_core::Section, toml::ser::Error> {
+                Ok(nta_core::Section {
+                    name: $section,
+                    about: nta_core::documentation(&[$($about),+]),
+                    settings: vec![ $( nta_core::Setting {
+                        key: stringify!($field),
+                        value: toml::Value::try_from(&self.$field)?.to_string(),
+                        doc: nta_core::documentation(&[$($doc),+]),
+                        bounds: [$(Some($bounds),)? None][0],
+                    }, )+ ],
+                })
             }
         }
     };
 }
 
 pub(super) use section;
-
-/// `key = value`, as the TOML library writes values.
-pub(super) fn line(key: &str, value: &impl Serialize) -> Result<String, toml::ser::Error> {
-    Ok(format!("{key} = {}\n", toml::Value::try_from(value)?))
-}

@@ -135,7 +135,7 @@ fn all_numbers() -> Vec<(String, bool)> {
 #[test]
 fn every_number_has_bounds_that_hold_at_both_ends() {
     let numbers = all_numbers();
-    let bounds = Config::default().bounds();
+    let bounds = reference::bounds().expect("bounds");
     let named: Vec<&String> = numbers.iter().map(|(key, _)| key).collect();
     assert_eq!(named.len(), bounds.len(), "{named:?}");
     Config::default().check().expect("the defaults are allowed");
@@ -163,7 +163,7 @@ fn every_number_has_bounds_that_hold_at_both_ends() {
 
 #[test]
 fn shares_and_probabilities_are_at_most_one() {
-    let bounds = Config::default().bounds();
+    let bounds = reference::bounds().expect("bounds");
     let shares: Vec<&String> = bounds
         .keys()
         .filter(|key| key.ends_with("_share") || key.ends_with("threshold") || key.contains("deviation"))

@@ -23,13 +23,13 @@ section! {
         /// Folder for the captures; empty: beside the database file, for PostgreSQL nta-uploads. What is analysed into a database in
         /// memory is kept in a temporary folder that goes with the process.
         folder: String = String::new(),
-        /// Most bytes of a capture.
+        /// Most bytes of a capture; beyond it the answer is 413.
         max_bytes: u64 = 1_073_741_824 => CAPTURE,
         /// Bytes that are unpacked of a compressed capture; what is more is not read, and the report says so.
         max_unpacked_bytes: u64 = 17_179_869_184 => CAPTURE,
-        /// Most bytes of all captures that are kept; an upload that would exceed it is refused.
+        /// Most bytes of all captures that are kept; an upload that would exceed it is refused (507).
         quota_bytes: u64 = 10_737_418_240 => Bounds::BYTES,
-        /// Bytes that uploads leave free on the disk.
+        /// Bytes that uploads leave free on the disk; one that would not is refused (507).
         keep_free_bytes: u64 = 268_435_456 => Bounds::BYTES,
         /// Captures that are so many days old are deleted with what was found in them; 0 keeps them.
         keep_days: u64 = 30 => DAYS,

@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize, Serializer};
 use super::problem::Refused;
 use super::regular::read_text;
 use nta_core::domain::{EVENT_TYPES, Severity};
+use nta_core::{Section, Setting, documentation};
 
 /// Webhooks that there may be.
 const MOST: usize = 32;
@@ -135,41 +136,53 @@ impl Serialize for Secret {
     }
 }
 
-/// One webhook.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct WebhookConfig {
+/// Declares the settings of a webhook once: as its struct, and as documentation shows them.
+macro_rules! webhook {
+    ($( $(#[doc = $doc:literal])+ $(#[serde($($serde:tt)+)])? $field:ident: $type:ty, )+) => {
+        /// One webhook.
+        #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+        #[serde(deny_unknown_fields)]
+        pub struct WebhookConfig {
+            $( $(#[doc = $doc])+ $(#[serde($($serde)+)])? pub $field: $type, )+
+        }
+
+        /// Each setting, and what it means.
+        const SETTINGS: &[Documented] = &[$( (stringify!($field), &[$($doc),+]) ),+];
+    };
+}
+
+webhook! {
     /// Its name, by which the database knows how far it is.
-    pub name: String,
-    /// What it speaks.
-    pub kind: WebhookKind,
-    /// Where it goes.
-    pub url: WebhookUrl,
+    name: String,
+    /// What it speaks: generic, slack, pagerduty, alertmanager, syslog or smtp.
+    kind: WebhookKind,
+    /// Where it goes. It is printed without its path, which may be secret; `secrets` are not printed at all.
+    url: WebhookUrl,
     /// Of `generic` its signing secrets, newest first; of `pagerduty` the routing key; of `alertmanager` and `slack` a bearer token; of `smtp`
     /// the password.
     #[serde(default)]
-    pub secrets: Vec<Secret>,
+    secrets: Vec<Secret>,
     /// A file with the secrets, one a line.
     #[serde(default)]
-    pub secret_file: Option<PathBuf>,
+    secret_file: Option<PathBuf>,
     /// The mildest severity that is sent.
     #[serde(default = "medium", with = "severity")]
-    pub min_severity: Severity,
+    min_severity: Severity,
     /// Types of events that are sent; `alert` stands for all that begin with it.
     #[serde(default = "types")]
-    pub types: Vec<String>,
+    types: Vec<String>,
     /// Whether it may lead to this machine or a link-local address.
     #[serde(default)]
-    pub allow_local: bool,
+    allow_local: bool,
     /// Of `smtp`: who logs in; nobody where it is empty.
     #[serde(default)]
-    pub user: String,
+    user: String,
     /// Of `smtp`: the sender.
     #[serde(default)]
-    pub from: String,
+    from: String,
     /// Of `smtp`: who gets it.
     #[serde(default)]
-    pub to: Vec<String>,
+    to: Vec<String>,
 }
 
 const fn medium() -> Severity {
@@ -300,21 +313,38 @@ impl WebhookConfig {
         path.into_iter().chain(secrets.into_iter().map(|secret| secret.0)).collect()
     }
 
-    /// As a section of the configuration file, without what is secret.
-    pub(super) fn to_toml(&self) -> Result<String, toml::ser::Error> {
+    /// The section with the values that it has here, without what is secret.
+    pub(super) fn section(&self) -> Result<Section, toml::ser::Error> {
         let table = toml::Value::try_from(self)?;
-        let mut text = String::from("[[webhooks]]\n");
-        if let toml::Value::Table(table) = table {
-            for (key, value) in table.iter().filter(|(key, _)| *key != "secrets") {
-                text.push_str(&super::section::line(key, value)?);
-            }
-        }
-        if !self.secrets.is_empty() {
-            text.push_str("# secrets are not printed, nor is the path of the URL\n");
-        }
-        Ok(text)
+        let shown = SETTINGS.iter().filter(|(key, _)| *key != "secrets");
+        let setting = |&(key, doc): &Documented| Some(setting(key, doc, table.get(key)?.to_string()));
+        Ok(Section { settings: shown.filter_map(setting).collect(), ..reference() })
     }
 }
+
+/// The section as documentation shows it: what has no default, and must be given, is empty.
+pub(super) fn reference() -> Section {
+    let defaults: WebhookConfig = toml::from_str(LEAST).expect("it is one");
+    let table = toml::Value::try_from(defaults).expect("it can be written");
+    let least: toml::Table = LEAST.parse().expect("it is TOML");
+    let default = |key: &str| match table.get(key) {
+        _ if least.contains_key(key) => String::new(),
+        Some(value) => value.to_string(),
+        None => "\"\"".to_owned(),
+    };
+    let settings = SETTINGS.iter().map(|&(key, doc)| setting(key, doc, default(key))).collect();
+    Section { name: "[webhooks]", about: "Who is told of what happens: one section each.".to_owned(), settings }
+}
+
+fn setting(key: &'static str, doc: &[&str], value: String) -> Setting {
+    Setting { key, value, doc: documentation(doc), bounds: None }
+}
+
+/// A setting, and what it means.
+type Documented = (&'static str, &'static [&'static str]);
+
+/// What a webhook cannot be without.
+const LEAST: &str = "name = \"ops\"\nkind = \"generic\"\nurl = \"https://hooks.example.org/\"\n";
 
 fn lines(path: &Path) -> std::io::Result<Vec<Secret>> {
     let text = read_text(path, SECRET_FILE_BYTES)?;

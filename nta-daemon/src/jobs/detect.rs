@@ -13,7 +13,7 @@ use crate::api::{AnomalyItem, ApiError, anomaly};
 use crate::json::AnomalyJson;
 use crate::store::{AnomalyFilter, AnomalySort, Position, StoredAnomaly};
 use nta_core::baseline::{Baselines, Metric};
-use nta_core::detect::{Declaration, DetectConfig, Detector, Scope, View, declarations, detectors, entries};
+use nta_core::detect::{Declaration, DetectConfig, Detector, Scope, View, declarations, detectors};
 use nta_core::domain::{Finding, LearningState, Timestamp};
 use nta_core::window::{Snapshot, Span, Window};
 
@@ -249,7 +249,7 @@ fn cold(learning: &LearningState) -> Vec<String> {
 /// Names the section, the setting or the value that cannot be used.
 fn changed(config: &DetectConfig, settings: &Map<String, Value>) -> Result<DetectConfig, ApiError> {
     let mut document = serde_json::to_value(config).map_err(|_cannot_fail| ApiError::Internal)?;
-    let able = able();
+    let (able, sections) = (able(), config.sections());
     for (section, new) in settings {
         let field = |key: &str| format!("settings.{section}{key}");
         if !able.contains(&section.as_str()) {
@@ -259,11 +259,12 @@ fn changed(config: &DetectConfig, settings: &Map<String, Value>) -> Result<Detec
         let Some(new) = new.as_object() else {
             return Err(ApiError::invalid(field(""), "expected an object of settings"));
         };
-        let known = entries().into_iter().find(|entry| entry.section == format!("detect.{section}"));
-        let known = known.map(|entry| entry.settings).unwrap_or_default();
+        let known = sections.iter().find(|known| known.name == format!("detect.{section}"));
+        let known = known.map(|known| known.settings.as_slice()).unwrap_or_default();
+        let known = || known.iter().filter(|setting| setting.key != "enabled");
         for (key, value) in new {
-            let Some(setting) = known.iter().find(|setting| setting.key == key) else {
-                let keys: Vec<&str> = known.iter().map(|setting| setting.key).collect();
+            let Some(setting) = known().find(|setting| setting.key == key) else {
+                let keys: Vec<&str> = known().map(|setting| setting.key).collect();
                 return Err(ApiError::invalid(
                     field(&format!(".{key}")),
                     format!("expected one of {}", keys.join(", ")),

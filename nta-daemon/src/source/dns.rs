@@ -39,6 +39,26 @@ pub(super) fn message(time: Timestamp, head: &EventHead, src: IpAddr, dst: IpAdd
     message
 }
 
+/// The message of these bytes, of which `len` were sent, for `tests/fuzz`.
+#[cfg(fuzzing)]
+pub fn fuzzed(data: &[u8], len: u32, ports: [u16; 2]) -> DnsMessage {
+    let head = EventHead {
+        time_ns: 1,
+        src: [0; 2],
+        dst: [0; 2],
+        kind: 0,
+        wire_len: len,
+        data_len: data.len() as u32,
+        message_len: len,
+        src_port: ports[0],
+        dst_port: ports[1],
+        vlan: 0,
+        family: 4,
+    };
+    let address = IpAddr::from([192, 0, 2, 1]);
+    message(Timestamp::from_nanos(1), &head, address, address, data)
+}
+
 /// Reads as far as it goes; `None` when that is not the end of the answers.
 fn read(message: &mut DnsMessage, data: &[u8]) -> Option<()> {
     let parsed = Message::from_octets(data).ok()?;

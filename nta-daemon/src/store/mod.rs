@@ -31,6 +31,8 @@ mod flow_sizes;
 mod flow_write;
 mod flows;
 mod found;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 mod host_flows;
 mod hosts;
 mod ingest;
@@ -262,6 +264,11 @@ impl Store {
     pub fn stats(&self) -> StoreStats {
         let alerts_not_joined = self.correlation.left_out.load(std::sync::atomic::Ordering::Relaxed);
         StoreStats { database_renewals: self.database.renewals(), alerts_not_joined, ..self.counters.snapshot() }
+    }
+
+    /// The process is about to end: what is to be written from now on is on disk first, where there is a spool.
+    pub fn stops(&self) {
+        self.counters.stopping.store(true, std::sync::atomic::Ordering::Relaxed);
     }
 
     /// How long transactions took that were committed, in seconds.

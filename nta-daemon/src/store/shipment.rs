@@ -216,6 +216,12 @@ pub(super) fn from_plain<T: for<'de> Deserialize<'de>>(plain: &[u8]) -> Result<T
     postcard::from_bytes(plain).map_err(|_inside| UNREADABLE.to_owned())
 }
 
+/// A message with these bytes, whatever they are.
+#[cfg(fuzzing)]
+pub(super) fn sealed(plain: &[u8]) -> Vec<u8> {
+    seal(MAGIC, plain).expect("there is memory")
+}
+
 /// Bytes behind a mark and their checksum, compressed.
 pub(super) fn seal(magic: &[u8; 8], plain: &[u8]) -> Result<Vec<u8>, StoreError> {
     let packed = zstd::bulk::compress(plain, 3).map_err(|error| failed(&error))?;

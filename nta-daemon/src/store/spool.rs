@@ -352,9 +352,7 @@ impl Spool {
                 }
                 file => file?,
             };
-            file.write_all(MAGIC)?;
-            file.write_all(&crc32fast::hash(&payload).to_be_bytes())?;
-            file.write_all(&payload)?;
+            file.write_all(&sealed(&payload))?;
             file.sync_all()
         })();
         if let Err(error) = written {
@@ -372,7 +370,12 @@ impl Spool {
     }
 }
 
-fn decode(bytes: &[u8]) -> Option<BatchRows> {
+/// A batch as it lies on disk: a mark, its checksum, what it is of.
+pub(super) fn sealed(payload: &[u8]) -> Vec<u8> {
+    [MAGIC.as_slice(), &crc32fast::hash(payload).to_be_bytes(), payload].concat()
+}
+
+pub(super) fn decode(bytes: &[u8]) -> Option<BatchRows> {
     let (checksum, payload) = bytes.strip_prefix(MAGIC)?.split_at_checked(4)?;
     (crc32fast::hash(payload).to_be_bytes() == checksum).then(|| postcard::from_bytes(payload).ok())?
 }

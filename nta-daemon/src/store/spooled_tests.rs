@@ -312,3 +312,29 @@ async fn while_somebody_locks_a_sqlite_file_batches_wait_on_disk() {
     task.await.expect("the writer ends");
     assert_eq!((store.window_count().await.expect("count"), store.stats().failing), (2, false));
 }
+
+#[tokio::test]
+async fn what_comes_at_the_end_is_on_disk_before_the_database_has_it() {
+    let folder = tempfile::tempdir().expect("folder");
+    let (spool, url) = (folder.path().join("spool"), format!("sqlite:{}", folder.path().join("nta.db").display()));
+    let open = || async { Store::open(&url).await.expect("open").with_spool(spool.clone(), 1 << 20) };
+    let store = open().await;
+    let (writer, task) = begin(&store).await;
+    let mut holder = Database::open(&url).await.expect("open").connect().await.expect("connect");
+    holder.run("BEGIN IMMEDIATE").await.expect("held");
+    store.stops();
+    writer.send(WindowBatch { window: Some(window(1)), ..WindowBatch::default() }).await.expect("send");
+    while !spool::has_segments(&spool) {
+        tokio::task::yield_now().await;
+    }
+    // The time is over, and the database has not taken it.
+    task.abort();
+    assert!(task.await.expect_err("aborted").is_cancelled());
+    holder.run("ROLLBACK").await.expect("let go");
+    store.close().await;
+
+    let store = open().await;
+    let (writer, _task) = begin(&store).await;
+    writer.flush().await.expect("all is written");
+    assert_eq!((store.window_count().await.expect("count"), store.stats().batches_lost), (1, 0));
+}

@@ -152,6 +152,8 @@ pub(super) struct Counters {
     pub(super) features_left_out: AtomicU64,
     pub(super) failures: AtomicU64,
     pub(super) failing: AtomicBool,
+    /// Whether the process is about to end: what comes from now on goes to the spool before it goes to the database.
+    pub(super) stopping: AtomicBool,
     pub(super) batches_lost: AtomicU64,
     pub(super) queue_length: AtomicU64,
     pub(super) queue_bytes: AtomicU64,

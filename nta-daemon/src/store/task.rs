@@ -139,8 +139,7 @@ impl Task {
                         self.spill();
                     }
                 }
-                // Nobody may be waiting any more.
-                Some(Message::Flush(done)) => drop(done.send(self.flush().await)),
+                Some(Message::Flush(done)) => drop(done.send(self.flush().await)), // nobody may be waiting any more
                 Some(Message::Stop) => messages.close(),
                 None => break,
             }
@@ -200,8 +199,9 @@ impl Task {
     /// Writes what waits, the oldest first, until the database refuses; then the rest goes to the spool.
     async fn drain(&mut self) {
         self.opening.open(&self.store, &mut self.spool, Instant::now());
-        if let Some(spool) = &mut self.spool {
-            spool.retry(Instant::now());
+        self.spool.iter_mut().for_each(|spool| spool.retry(Instant::now()));
+        if self.store.counters.stopping.load(Relaxed) {
+            self.spill(); // first: the database may take longer than there is time
         }
         loop {
             let spooled = self.spool.as_mut().and_then(Spool::front).map(|rows| self.late_or_not(rows));

@@ -12,11 +12,13 @@ use std::collections::VecDeque;
 use std::io::{self, Write};
 use std::os::fd::AsFd as _;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread;
 use std::time::Duration;
 
+use tracing_subscriber::filter::ParseError;
 use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::{EnvFilter, Registry, reload};
 
 pub use records::{MAX_RECORDS, RECORDS, Record, RecordCounts, Records, RecordsLayer};
 
@@ -27,6 +29,28 @@ thread_local! {
 
 /// The log of this process, as standard error is the process's.
 pub static LOG: Log = Log::new();
+
+/// By which what is logged changes, once something is.
+static FILTER: OnceLock<reload::Handle<EnvFilter, Registry>> = OnceLock::new();
+
+/// What is logged, from these directives on until others are given.
+///
+/// # Errors
+/// When they are none.
+pub fn filter(directives: &str) -> Result<reload::Layer<EnvFilter, Registry>, ParseError> {
+    let (layer, handle) = reload::Layer::new(EnvFilter::try_new(directives)?);
+    let _earlier = FILTER.set(handle); // a process has one log
+    Ok(layer)
+}
+
+/// Has these directives say what is logged from now on.
+pub fn change_filter(directives: &str) {
+    if let (Some(handle), Ok(filter)) = (FILTER.get(), EnvFilter::try_new(directives))
+        && let Err(error) = handle.reload(filter)
+    {
+        tracing::warn!(%error, "what is logged stays as it was");
+    }
+}
 
 /// Lines that wait for a thread that writes them.
 #[derive(Debug)]

@@ -4,7 +4,7 @@
 
 use std::collections::VecDeque;
 use std::fmt;
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use serde_json::{Map, Value};
 use tracing::field::{Field, Visit};
@@ -23,6 +23,8 @@ pub const MAX_RECORDS: usize = 2000;
 const MAX_BYTES: usize = 1 << 20;
 /// Most bytes of a message, and of a field.
 const MAX_TEXT: usize = 2048;
+/// Most secrets that are looked for; of more, which many reloads may bring, those of before go.
+const MAX_SECRETS: usize = 1024;
 /// What a record takes beside its texts.
 const OVERHEAD: usize = 128;
 
@@ -48,7 +50,7 @@ pub struct Record {
 pub struct Records {
     kept: Mutex<Kept>,
     /// What must be in none.
-    secrets: OnceLock<Vec<String>>,
+    secrets: RwLock<Vec<String>>,
 }
 
 #[derive(Debug)]
@@ -75,12 +77,16 @@ impl Records {
     #[expect(clippy::new_without_default, reason = "one is a static")]
     pub const fn new() -> Self {
         let kept = Kept { records: VecDeque::new(), bytes: 0, all: 0 };
-        Self { kept: Mutex::new(kept), secrets: OnceLock::new() }
+        Self { kept: Mutex::new(kept), secrets: RwLock::new(Vec::new()) }
     }
 
-    /// Has these in no record from now on, beside what looks like a secret. The first call counts.
+    /// Has these in no record from now on, beside what looks like a secret and what was hidden before.
     pub fn hide(&self, secrets: impl IntoIterator<Item = String>) {
-        self.secrets.get_or_init(|| worth_hiding(secrets));
+        let mut known = self.secrets.write().unwrap_or_else(PoisonError::into_inner);
+        let new: Vec<String> = worth_hiding(secrets).into_iter().filter(|secret| !known.contains(secret)).collect();
+        known.extend(new);
+        let too_many = known.len().saturating_sub(MAX_SECRETS);
+        known.drain(..too_many);
     }
 
     /// The newest records that are at least so grave, of targets that begin with this; the newest first.
@@ -113,8 +119,7 @@ impl Records {
     }
 
     fn text(&self, text: &str) -> String {
-        let known = self.secrets.get().map_or(&[][..], Vec::as_slice);
-        let mut text = without_secrets(text, known);
+        let mut text = without_secrets(text, &self.secrets.read().unwrap_or_else(PoisonError::into_inner));
         if text.len() > MAX_TEXT {
             let end = (0..=MAX_TEXT).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0);
             text.truncate(end);

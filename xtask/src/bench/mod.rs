@@ -26,8 +26,8 @@ database. `replay`: the user engine beside softflowd over the mixed capture (mad
 by NTA_MIXED). `veth`: iperf3's throughput between two network namespaces with our programs and with none or empty ones,
 interleaved (needs root; a minute a round, 15 rounds if NTA_BENCH_ROUNDS says nothing else; NTA_BENCH_ROWS measures only the
 rows whose name ends so). `serve`: what the daemon's answers cost beside a live capture: uploads of 254 MB and 1 GiB, 10,000
-readers of events, lists over a million rows asked a hundred times a second (needs root; NTA_BENCH_CASES names `uploads`, `readers`
-or `load`, NTA_DATABASE a database that `bench api` has filled; text only). `page`: how fast the dashboard is in Chromium over 100,000
+readers of events, lists over a million rows asked a hundred times a second, /health under a flood (needs root; NTA_BENCH_CASES names `uploads`, `readers`,
+`load` or `flood`, NTA_DATABASE a database that `bench api` has filled; text only). `page`: how fast the dashboard is in Chromium over 100,000
 flows and 10,000 alerts, its processor throttled four times (NTA_DAEMON names a daemon that is built already; text only). With --format json one object a line.
 
 Examples:

@@ -21,10 +21,15 @@ Fuzzes with cargo-fuzz (libFuzzer and AddressSanitizer), which is installed from
   classifier  the classifier's manifest, and the structure of its model
   baselines  baselines as they are stored and imported
   loader    what daemon and loader say to each other, and the loader's configuration
+  dns       DNS messages, whole or cut off
+  rows      the documents of stored rows, of all versions
+  spool     segments of the spool
+  shipment  what a sensor ships, as a server takes it
+  config    the daemon's configuration
 
 The corpus is kept in target/fuzz/corpus. That of `packet` and `capture` is filled from ../shared/captures, or where
 NTA_CAPTURES says; without it the fuzzer begins with the bundled captures of tests/cases. The others begin with
-tests/fuzz/seeds. An input that fails is kept in tests/fuzz/artifacts/.
+tests/fuzz/seeds. The last five compile the daemon, which takes minutes. An input that fails is kept in tests/fuzz/artifacts/.
 
 Options:
   --seconds N   how long to run; 60 if not said
@@ -40,6 +45,8 @@ struct Target {
     max_len: usize,
     /// Limits: one allocation and all memory in MiB, seconds of one input.
     limits: &'static [&'static str],
+    /// Whether what it feeds is inside the daemon.
+    is_daemon: bool,
     /// Fills the corpus from a folder of captures; returns how many inputs it made.
     fill: fn(captures: &Path, corpus: &Path, max_len: usize) -> Result<usize>,
 }
@@ -49,6 +56,7 @@ const TARGETS: &[Target] = &[
         name: "packet",
         max_len: 4096,
         limits: &["-timeout=5", "-rss_limit_mb=512", "-malloc_limit_mb=16"],
+        is_daemon: false,
         fill: corpus::frames,
     },
     // A frame may have 16 MiB, whose buffer is moved as it grows, and a zstd frame asks for a window of up to 128 MiB.
@@ -56,14 +64,25 @@ const TARGETS: &[Target] = &[
         name: "capture",
         max_len: 32 << 10,
         limits: &["-timeout=30", "-rss_limit_mb=1024", "-malloc_limit_mb=192"],
+        is_daemon: false,
         fill: corpus::captures,
     },
-    Target { name: "service", max_len: 32, limits: SMALL, fill: corpus::seeds },
-    Target { name: "forest", max_len: 8 << 10, limits: SMALL, fill: corpus::seeds },
-    Target { name: "classifier", max_len: 8 << 10, limits: SMALL, fill: corpus::seeds },
-    Target { name: "baselines", max_len: 16 << 10, limits: SMALL, fill: corpus::seeds },
-    Target { name: "loader", max_len: 4 << 10, limits: SMALL, fill: corpus::seeds },
+    small("service", 32, false),
+    small("forest", 8 << 10, false),
+    small("classifier", 8 << 10, false),
+    small("baselines", 16 << 10, false),
+    small("loader", 4 << 10, false),
+    small("dns", 2 << 10, true),
+    small("rows", 16 << 10, true),
+    small("spool", 16 << 10, true),
+    small("shipment", 16 << 10, true),
+    small("config", 16 << 10, true),
 ];
+
+/// What reads a few KiB and begins with seeds.
+const fn small(name: &'static str, max_len: usize, is_daemon: bool) -> Target {
+    Target { name, max_len, limits: SMALL, is_daemon, fill: corpus::seeds }
+}
 
 /// Of what reads a few KiB.
 const SMALL: &[&str] = &["-timeout=5", "-rss_limit_mb=512", "-malloc_limit_mb=16"];
@@ -84,7 +103,11 @@ pub(crate) fn run(args: &[String]) -> Result<ExitCode> {
     let inputs = (target.fill)(&captures(), &corpus, target.max_len)?;
     println!("{inputs} inputs in {}", corpus.display());
     let mut command = process::cargo(["fuzz", "run", "--fuzz-dir", "tests/fuzz", "--target-dir"]);
-    command.arg(&kept).arg(target.name).arg(&corpus).arg("--").args(target.limits);
+    command.arg(&kept);
+    if target.is_daemon {
+        command.args(["--features", "daemon"]);
+    }
+    command.arg(target.name).arg(&corpus).arg("--").args(target.limits);
     command.args([format!("-max_len={}", target.max_len), format!("-max_total_time={seconds}")]);
     command.arg("-print_final_stats=1");
     // Sanitizers are unstable options of the compiler, which a stable one takes with this.

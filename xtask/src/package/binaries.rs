@@ -10,7 +10,7 @@ use crate::{process, setup, trim};
 /// A program of the packages: the crate of the same name makes it.
 pub(super) struct Program {
     pub(super) name: &'static str,
-    /// Whether it writes its own man pages, completions and configuration; else `systemd/` has them.
+    /// Whether it writes man pages and completions, of all of them, and its configuration.
     pub(super) generates: bool,
 }
 

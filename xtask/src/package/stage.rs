@@ -54,10 +54,6 @@ pub(super) fn stage(place: &Place, programs: &[(Program, PathBuf)]) -> Result<Pa
         elf::install(file, &tree.place(&format!("usr/bin/{}", program.name))?)?;
         if program.generates {
             tree.generated(file)?;
-        } else {
-            let page = format!("usr/share/man/man8/{}.8", program.name);
-            tree.copy(&host::root().join(format!("systemd/{}.8", program.name)), &page)?;
-            tree.gzip(&page)?;
         }
     }
     tree.xgboost()?;
@@ -104,7 +100,7 @@ impl Tree {
         process::run(Command::new("gzip").args(["-9", "-n", "-f"]).arg(self.root.join(to)))
     }
 
-    /// What the daemon writes about itself.
+    /// What the daemon writes about itself and the loader.
     fn generated(&self, daemon: &Path) -> Result<()> {
         let folder = self.root.with_file_name("generated");
         let _none = fs::remove_dir_all(&folder); // of an earlier run
@@ -119,7 +115,7 @@ impl Tree {
             let path = entry?.path();
             let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
             let to = match name.rsplit_once('.') {
-                Some((_, "1")) => format!("usr/share/man/man1/{name}"),
+                Some((_, section @ ("1" | "8"))) => format!("usr/share/man/man{section}/{name}"),
                 Some((_, "toml")) => format!("etc/nta/{name}"),
                 Some((program, "bash")) => format!("usr/share/bash-completion/completions/{program}"),
                 Some((_, "fish")) => format!("usr/share/fish/vendor_completions.d/{name}"),
@@ -129,7 +125,7 @@ impl Tree {
             if to == CONFIG {
                 self.write(&to, with_loader(&fs::read_to_string(&path)?)?)?;
             }
-            if name.ends_with(".1") {
+            if to.starts_with("usr/share/man/") {
                 self.gzip(&to)?;
             }
         }

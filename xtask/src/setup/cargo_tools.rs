@@ -26,6 +26,8 @@ pub(crate) const DENY: CargoTool = CargoTool { name: "cargo-deny", version: "0.2
 pub(crate) const MACHETE: CargoTool = CargoTool { name: "cargo-machete", version: "0.9.2", is_brief: true };
 /// Each feature of a crate alone.
 pub(crate) const HACK: CargoTool = CargoTool { name: "cargo-hack", version: "0.6.46", is_brief: true };
+/// Which lines tests run.
+pub(crate) const COVERAGE: CargoTool = CargoTool { name: "cargo-llvm-cov", version: "0.9.1", is_brief: true };
 /// Debian packages, the list of dependencies inside programs, the bill of materials.
 pub(super) const PACKAGING: [CargoTool; 3] = [
     CargoTool { name: "cargo-deb", version: "3.8.0", is_brief: false },

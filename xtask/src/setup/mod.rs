@@ -18,7 +18,7 @@ use std::process::ExitCode;
 
 use anyhow::{Result, bail};
 
-pub(crate) use cargo_tools::{CargoTool, DENY, HACK, MACHETE, folders as cargo_tools};
+pub(crate) use cargo_tools::{COVERAGE, CargoTool, DENY, HACK, MACHETE, folders as cargo_tools};
 pub(crate) use model::{all_features, daemon_features};
 
 use crate::host;
@@ -40,7 +40,7 @@ the status is 1. The other commands call this for their own needs, so it seldom 
   machines    QEMU, in which the tests boot other kernels
   packages    cargo-deb, cargo-auditable and cargo-cyclonedx, compiled from crates.io; for their tests mmdebstrap, systemd-nspawn
               and lintian; only `package` and `ci` install them
-  checkers    cargo-deny and cargo-machete, compiled from crates.io; `cargo xtask ci` adds cargo-hack
+  checkers    cargo-deny and cargo-machete, compiled from crates.io; `cargo xtask ci` adds cargo-hack and cargo-llvm-cov
 
 `cargo xtask lab` installs what it needs by itself. Installing starts no service.
 
@@ -70,6 +70,8 @@ pub(crate) enum Need {
     Lint,
     /// For `ci`: each feature alone; without it that is reported as not run.
     Features,
+    /// For `coverage` and `ci`; without it there is no report, and that is said.
+    Coverage,
     /// For `lab`: its servers, clients and attack tools.
     Lab,
 }
@@ -227,7 +229,12 @@ pub(crate) fn ensure(needs: &[Need]) -> Result<Vec<String>> {
     {
         missing.push(format!("{error:#}"));
     }
-    let tools = [(Need::Packages, PACKAGING.as_slice()), (Need::Lint, &[DENY, MACHETE]), (Need::Features, &[HACK])];
+    let tools = [
+        (Need::Packages, PACKAGING.as_slice()),
+        (Need::Lint, &[DENY, MACHETE]),
+        (Need::Features, &[HACK]),
+        (Need::Coverage, &[COVERAGE]),
+    ];
     for (need, tools) in tools {
         if needs.contains(&need)
             && let Err(error) = cargo_tools::ensure(tools)

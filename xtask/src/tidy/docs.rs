@@ -11,8 +11,9 @@ pub(super) fn is_document(path: &str) -> bool {
 /// What is named like a path of the checkout and is none: a socket's name, and a folder that a tool makes.
 const OTHERS: &[&str] = &["nta-daemon/watches/INTERFACE", "tests/fuzz/artifacts"];
 
-/// The rule for one document; `files` is the checkout, `words` are the commands of `cargo xtask`.
-pub(super) fn check(path: &str, text: &str, files: &[String], words: &[&str]) -> Vec<Finding> {
+/// The rule for one document; `files` is the checkout, `commands` are those of `cargo xtask`, each
+/// with its help.
+pub(super) fn check(path: &str, text: &str, files: &[String], commands: &[(&str, &str)]) -> Vec<Finding> {
     let mut findings = Vec::new();
     for (index, line) in text.lines().enumerate() {
         let mut error = |message: String| findings.push(Finding::error(path, index + 1, message));
@@ -24,9 +25,15 @@ pub(super) fn check(path: &str, text: &str, files: &[String], words: &[&str]) ->
                 error(format!("`{named}` does not exist"));
             }
         }
-        for word in line.split("cargo xtask ").skip(1).filter_map(word) {
-            if !words.contains(&word) {
-                error(format!("`cargo xtask {word}` does not exist"));
+        for rest in line.split("cargo xtask ").skip(1) {
+            let Some(word) = word(rest) else { continue };
+            match commands.iter().find(|(name, _)| *name == word) {
+                None => error(format!("`cargo xtask {word}` does not exist")),
+                Some((_, help)) => {
+                    if let Some(unknown) = unknown(&rest[word.len()..], line, help) {
+                        error(format!("`cargo xtask {word} --help` does not name `{unknown}`"));
+                    }
+                }
             }
         }
         for target in line.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
@@ -60,6 +67,37 @@ fn word(rest: &str) -> Option<&str> {
     is_word.then_some(word)
 }
 
+/// What code gives a command of `cargo xtask` and its help does not name: flags, and words in lower case. Other values and placeholders
+/// end it.
+fn unknown<'a>(rest: &'a str, line: &str, help: &str) -> Option<&'a str> {
+    // Prose goes on behind a command that no quotation ends.
+    let is_block = line.starts_with("    ") || line.starts_with("cargo xtask ");
+    let code = match rest.find(['`', '#']) {
+        Some(end) => &rest[..end],
+        None if is_block => rest,
+        None => "",
+    };
+    let mut arguments = code.split_whitespace().filter(|argument| *argument != "--help");
+    while let Some(argument) = arguments.next() {
+        let is_argument = argument.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'-');
+        if !is_argument {
+            return None;
+        }
+        let mut places = help.match_indices(argument).map(|(at, found)| (&help[..at], &help[at + found.len()..]));
+        let is_part = |c: char| c.is_ascii_alphanumeric() || c == '-';
+        let Some((_, behind)) =
+            places.find(|(before, behind)| !before.ends_with(is_part) && !behind.starts_with(is_part))
+        else {
+            return Some(argument);
+        };
+        // The flag's own value.
+        if argument.starts_with('-') && behind.trim_start().starts_with(|c: char| c.is_ascii_uppercase()) {
+            arguments.next();
+        }
+    }
+    None
+}
+
 /// A link's target, seen from the root of the checkout.
 fn resolve(document: &str, target: &str) -> String {
     let mut folders: Vec<&str> = document.split('/').collect();
@@ -81,17 +119,25 @@ mod tests {
     #[test]
     fn what_does_not_exist_is_found() {
         let files: Vec<String> = ["docs/API.md", "docs/notes/API.md", "xtask/src/main.rs"].map(str::to_owned).into();
-        let messages = |text: &str| check("docs/API.md", text, &files, &["run", "test"]).len();
+        let messages =
+            |text: &str| check("docs/API.md", text, &files, &[("run", ""), ("test", "[fast] --long N")]).len();
         for fine in [
             "see `xtask/src/main.rs`, `xtask/src/`, `eth0/1` and `xtask/<name>.rs`",
             "`cargo xtask run`, `cargo xtask COMMAND` and cargo xtask test.",
+            "`cargo xtask test fast --long 3`, `cargo xtask test` slow",
+            "    cargo xtask test --long 3 fast   # slow",
             "[notes](notes/API.md#x), [up](../xtask), [web](https://example.net/a), [here](#there)",
         ] {
             assert_eq!(messages(fine), 0, "{fine}");
         }
-        for wrong in
-            ["`xtask/src/gone.rs`", "cargo xtask demolish", "[notes](notes/GONE.md)", "![a page](images/gone.webp)"]
-        {
+        for wrong in [
+            "`xtask/src/gone.rs`",
+            "cargo xtask demolish",
+            "`cargo xtask test slow`",
+            "    cargo xtask run --long",
+            "[notes](notes/GONE.md)",
+            "![a page](images/gone.webp)",
+        ] {
             assert_eq!(messages(wrong), 1, "{wrong}");
         }
     }

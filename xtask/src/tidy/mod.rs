@@ -31,7 +31,7 @@ Checks what no compiler checks, and prints `path:line: message` for every findin
   - `unsafe`, println!, clocks and unbounded channels only where they belong; `#[allow]` and `#[expect]` with a reason
   - every folder of tests/cases has a README.md and a capture
   - every detector has a heading or a row in docs/DETECTORS.md, and a hit and a quiet case with alerts.json
-  - the documents name paths, links and words of cargo xtask that exist
+  - the documents name paths and links that exist, and words and flags of cargo xtask that its help has
   - no tracked file names somebody's home folder
 
 Example:
@@ -100,7 +100,7 @@ fn findings() -> Result<Vec<Finding>> {
         };
         findings.extend(tree::check_homes(file, &bytes));
         if docs::is_document(file) {
-            findings.extend(docs::check(file, &String::from_utf8_lossy(&bytes), &files, &crate::words()));
+            findings.extend(docs::check(file, &String::from_utf8_lossy(&bytes), &files, &crate::helps()));
         }
         if file.ends_with(".rs") {
             findings.extend(check_source(file, &String::from_utf8_lossy(&bytes)));

@@ -212,7 +212,7 @@ parameters! {
 
 fn webhooks(state: &ApiState) -> Result<&Webhooks, ApiError> {
     let none = || ApiError::NotFound { detail: "no webhooks are configured; `[[webhooks]]` names them".to_owned() };
-    state.webhooks.as_ref().ok_or_else(none)
+    state.webhooks.as_ref().filter(|webhooks| !webhooks.is_empty()).ok_or_else(none)
 }
 
 /// All webhooks, and how each does. In a replay there are none: it tells nobody.

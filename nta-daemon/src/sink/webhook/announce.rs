@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::sync::atomic::Ordering::Relaxed;
 
 use super::message::{Delivery, told_as};
-use super::{FIRST_WAIT, LONGEST_WAIT, Shared};
+use super::{FIRST_WAIT, LONGEST_WAIT, Shared, Webhook};
 use crate::store::{Announced, LogState};
 
 /// Events that may be told before they are logged: of so many it is known that the target has them.
@@ -30,8 +30,10 @@ impl Told {
 
 impl Shared {
     /// Sends what happens to the daemon itself while the database takes nothing. What the target does not take by then comes with the log.
-    pub(super) async fn announce(&self, at: usize) {
-        let Some(webhook) = self.all.get(at).filter(|webhook| webhook.target.is_ok()) else { return };
+    pub(super) async fn announce(&self, webhook: &Webhook) {
+        if webhook.target.is_err() {
+            return;
+        }
         let mut news = self.store.announced();
         let (mut trouble, mut next, mut wait) = (0, 0, FIRST_WAIT);
         loop {

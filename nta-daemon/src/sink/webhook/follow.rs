@@ -59,8 +59,10 @@ impl Place {
 
 impl Shared {
     /// Sends what comes, one event after the other.
-    pub(super) async fn follow(&self, at: usize, run: Option<[u8; 16]>) {
-        let Some(webhook) = self.all.get(at).filter(|webhook| webhook.target.is_ok()) else { return };
+    pub(super) async fn follow(&self, webhook: &Webhook, run: Option<[u8; 16]>) {
+        if webhook.target.is_err() {
+            return;
+        }
         let (mut commits, mut is_failing, mut place) = (self.store.commits(), false, None);
         loop {
             match self.send_what_is_new(webhook, &mut place, run).await {

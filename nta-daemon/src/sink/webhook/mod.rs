@@ -19,13 +19,14 @@ mod syslog;
 mod target;
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
 use axum::http::StatusCode;
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use crate::config::WebhookConfig;
+use crate::config::{Secret, WebhookConfig};
 use crate::sink::stream::Filter;
 use crate::store::{DeadLetter, Store, StoreError, StoredEvent, WebhookRow};
 use announce::Told;
@@ -104,16 +105,25 @@ pub struct Webhooks(Arc<Shared>);
 struct Shared {
     store: Store,
     sensor: String,
-    all: Vec<Webhook>,
+    all: RwLock<Vec<Arc<Webhook>>>,
+    /// Since they have begun: what new ones begin with.
+    begun: Mutex<Option<Begun>>,
 }
+
+/// The run that troubles are events of, and what ends all.
+type Begun = (Option<[u8; 16]>, CancellationToken);
 
 struct Webhook {
     config: WebhookConfig,
+    /// What its target was made with: a file may hold others later.
+    secrets: Result<Vec<Secret>, String>,
     target: Result<Target, String>,
     failures: Mutex<u32>,
     /// Attempts that were taken, attempts that failed, events that were given up.
     counts: [AtomicU64; 3],
     told: tokio::sync::Mutex<Told>,
+    /// What follows the log for it, and what ends that.
+    task: Mutex<Option<(CancellationToken, JoinHandle<()>)>>,
 }
 
 impl std::fmt::Debug for Webhook {
@@ -125,24 +135,39 @@ impl std::fmt::Debug for Webhook {
 impl Webhooks {
     /// Those of the configuration. One whose secrets cannot be read says so, and sends nothing.
     pub fn new(store: Store, sensor: String, configs: &[WebhookConfig]) -> Self {
-        let webhook = |config: &WebhookConfig| {
-            let target = Target::of(config);
-            if let Err(reason) = &target {
-                tracing::error!(webhook = config.name, reason, "webhook: nothing is sent");
-            }
-            let (failures, counts, told) = Default::default();
-            Webhook { config: config.clone(), target, failures, counts, told }
-        };
-        Self(Arc::new(Shared { store, sensor, all: configs.iter().map(webhook).collect() }))
+        let all = configs.iter().map(|config| Arc::new(Webhook::new(config))).collect();
+        Self(Arc::new(Shared { store, sensor, all: RwLock::new(all), begun: Mutex::default() }))
     }
 
     /// Has each of them follow the log until `stop`; that one takes nothing is an event of `run`. Needs a tokio runtime.
     pub fn start(&self, run: Option<[u8; 16]>, stop: &CancellationToken) {
-        for at in 0..self.0.all.len() {
-            let (shared, stop) = (Arc::clone(&self.0), stop.clone());
-            let both = async move { tokio::join!(shared.follow(at, run), shared.announce(at)) };
-            tokio::spawn(async move { stop.run_until_cancelled(both).await });
+        let begun = (run, stop.clone());
+        self.0.all().iter().for_each(|webhook| self.0.begin(webhook, &begun));
+        *self.0.begun.lock().unwrap_or_else(PoisonError::into_inner) = Some(begun);
+    }
+
+    /// Has these in the place of the ones of before. One that is the same, with the same secrets, goes on; the others end, and those that
+    /// are new begin where the database has them.
+    pub async fn replace(&self, configs: &[WebhookConfig]) {
+        let before = self.0.all();
+        let known = |config: &WebhookConfig| before.iter().find(|known| known.is_of(config)).cloned();
+        let now = configs.iter().map(|config| known(config).unwrap_or_else(|| Arc::new(Webhook::new(config))));
+        let now: Vec<Arc<Webhook>> = now.collect();
+        let is_in = |all: &[Arc<Webhook>], one: &Arc<Webhook>| all.iter().any(|other| Arc::ptr_eq(other, one));
+        // Before another begins in its place: how far it is, one alone says.
+        for webhook in before.iter().filter(|webhook| !is_in(&now, webhook)) {
+            webhook.end().await;
         }
+        (*self.0.all.write().unwrap_or_else(PoisonError::into_inner)).clone_from(&now);
+        let begun = self.0.begun.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        if let Some(begun) = begun {
+            now.iter().filter(|webhook| !is_in(&before, webhook)).for_each(|webhook| self.0.begin(webhook, &begun));
+        }
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.0.all().is_empty()
     }
 
     /// What each has sent since the start; asks nobody.
@@ -152,7 +177,7 @@ impl Webhooks {
             let is_failing = webhook.target.is_err() || webhook.failures() > 0;
             WebhookCounts { name: webhook.config.name.clone(), taken, failed, dead, is_failing }
         };
-        self.0.all.iter().map(count).collect()
+        self.0.all().iter().map(|webhook| count(webhook)).collect()
     }
 
     /// How all of them do.
@@ -161,7 +186,7 @@ impl Webhooks {
     /// When the store does not answer.
     pub async fn states(&self) -> Result<Vec<WebhookState>, StoreError> {
         let mut states = Vec::new();
-        for webhook in &self.0.all {
+        for webhook in &self.0.all() {
             let name = &webhook.config.name;
             states.push(WebhookState {
                 config: webhook.config.clone(),
@@ -208,12 +233,53 @@ impl Webhooks {
         }
     }
 
-    fn find(&self, name: &str) -> Option<&Webhook> {
-        self.0.all.iter().find(|webhook| webhook.config.name == name)
+    fn find(&self, name: &str) -> Option<Arc<Webhook>> {
+        self.0.all().into_iter().find(|webhook| webhook.config.name == name)
+    }
+}
+
+impl Shared {
+    /// Those of now.
+    fn all(&self) -> Vec<Arc<Webhook>> {
+        self.all.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn begin(self: &Arc<Self>, webhook: &Arc<Webhook>, (run, stop): &Begun) {
+        let (shared, one, stop, run) = (Arc::clone(self), Arc::clone(webhook), stop.child_token(), *run);
+        let end = stop.clone();
+        let task = tokio::spawn(async move {
+            let both = async { tokio::join!(shared.follow(&one, run), shared.announce(&one)) };
+            stop.run_until_cancelled(both).await;
+        });
+        *webhook.task.lock().unwrap_or_else(PoisonError::into_inner) = Some((end, task));
     }
 }
 
 impl Webhook {
+    fn new(config: &WebhookConfig) -> Self {
+        let secrets = config.read_secrets();
+        let target = secrets.clone().and_then(|secrets| Target::of(config, &secrets));
+        if let Err(reason) = &target {
+            tracing::error!(webhook = config.name, reason, "webhook: nothing is sent");
+        }
+        let (failures, counts, told, task) = Default::default();
+        Self { config: config.clone(), secrets, target, failures, counts, told, task }
+    }
+
+    /// Whether it is what this configuration, and the file of its secrets, would give.
+    fn is_of(&self, config: &WebhookConfig) -> bool {
+        self.config == *config && self.secrets.is_ok() && self.secrets == config.read_secrets()
+    }
+
+    /// Ends what follows the log for it. An event that is under way is sent again by who begins in its place.
+    async fn end(&self) {
+        let task = self.task.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some((end, task)) = task {
+            end.cancel();
+            let _panicked = task.await;
+        }
+    }
+
     async fn send(&self, delivery: &Delivery) -> Result<(), Failure> {
         match &self.target {
             Ok(target) => target.send(delivery).await,

@@ -7,7 +7,7 @@ use super::http::{Client, trusted};
 use super::message::Delivery;
 use super::smtp::Mail;
 use super::{alertmanager, generic, pagerduty, slack, smtp, syslog};
-use crate::config::{WebhookConfig, WebhookKind, webhook_key};
+use crate::config::{Secret, WebhookConfig, WebhookKind, webhook_key};
 
 pub(super) struct Target {
     client: Client,
@@ -25,12 +25,11 @@ enum Kind {
 }
 
 impl Target {
-    /// What a configuration leads to.
+    /// What a configuration leads to, with these secrets.
     ///
     /// # Errors
-    /// When its secrets cannot be read.
-    pub(super) fn of(config: &WebhookConfig) -> Result<Self, String> {
-        let secrets = config.read_secrets()?;
+    /// When one is missing.
+    pub(super) fn of(config: &WebhookConfig, secrets: &[Secret]) -> Result<Self, String> {
         let first = secrets.first().map(|secret| secret.reveal().to_owned());
         let kind = match config.kind {
             WebhookKind::Generic => Kind::Generic(secrets.iter().filter_map(webhook_key).collect()),

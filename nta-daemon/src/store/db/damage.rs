@@ -11,7 +11,7 @@ use std::sync::{Mutex, PoisonError};
 
 use sqlx::Error;
 
-use super::open::identity;
+use super::open::{WAL_BYTES, identity};
 use super::{Conn, Database, Query};
 use crate::store::StoreError;
 
@@ -75,7 +75,8 @@ impl Watch {
             file < SMALLEST || file < file_before && bytes_of_pages(conn).await.is_none_or(|bytes| file < bytes);
         let seen = if is_cut {
             format!("it was cut from {file_before} to {file} bytes")
-        } else if wal < wal_before {
+        } else if wal < wal_before.min(WAL_BYTES) {
+            // SQLite itself cuts one that was longer, and leaves at least so much.
             format!("its write-ahead log was cut from {wal_before} to {wal} bytes")
         } else if wal >= WAL_HEADER && !begins_as_wal(&beside(path, "-wal")) {
             "its write-ahead log has lost its beginning".to_owned()

@@ -25,7 +25,7 @@ const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
 /// Page cache of each connection in KiB (SQLite counts KiB as a negative number).
 const CACHE_KIB: &str = "-8192";
 /// The write-ahead log is cut back to this many bytes once it was copied into the database.
-const WAL_BYTES: &str = "67108864";
+pub(super) const WAL_BYTES: u64 = 67_108_864;
 
 /// Pages of the write-ahead log after which it is copied into the database, 32 MiB, for batch after batch changes the same pages of
 /// indexes. At most a sixteenth of the disk, which the log would otherwise fill by itself.
@@ -358,7 +358,7 @@ impl Target {
         let options = options
             .journal_mode(SqliteJournalMode::Wal)
             .synchronous(SqliteSynchronous::Normal)
-            .pragma("journal_size_limit", WAL_BYTES);
+            .pragma("journal_size_limit", WAL_BYTES.to_string());
         Ok(Self::Sqlite(Box::new(options)))
     }
 
