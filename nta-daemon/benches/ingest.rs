@@ -143,7 +143,7 @@ impl Log {
             let named = replaced(message, NAME.as_bytes(), format!("gw-{gateway:05}").as_bytes());
             let plain = replaced(&named, &self.uuid, &uuid);
             let packed = zstd::bulk::compress(&plain, 3).expect("zstd");
-            [b"ntaship1".as_slice(), &crc32fast::hash(&plain).to_be_bytes(), &packed].concat()
+            [b"ntaship2".as_slice(), &crc32fast::hash(&plain).to_be_bytes(), &packed].concat()
         };
         self.messages.iter().flat_map(|message| gateways.iter().map(move |gateway| of(message, *gateway))).collect()
     }

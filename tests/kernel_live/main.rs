@@ -10,6 +10,7 @@ mod eve;
 mod events;
 mod exact;
 mod fleet;
+mod flood;
 mod forward;
 mod full_disk;
 mod interfaces;

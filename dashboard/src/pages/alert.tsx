@@ -264,6 +264,12 @@ const STATES: Record<string, string> = {
   SH: "asked and closed, no answer", SHR: "answers alone were seen", OTH: "begun before it was seen",
 };
 
+/** Stands for the addresses of many flows that share none. */
+const isUnspecified = (address: string) => address === "0.0.0.0" || address === "::";
+
+const examples = (group: NonNullable<Flow["group"]>) =>
+  `Alike and unanswered, such as ${group.examples.map((one) => `${one.source} port ${one.source_port} to ${one.destination} port ${one.destination_port}`).join("; ")}`;
+
 export function FlowTable({ flows }: { flows: Flow[] }) {
   return (
     <table>
@@ -273,12 +279,15 @@ export function FlowTable({ flows }: { flows: Flow[] }) {
           const icmp = flow.protocol.includes("icmp");
           const again = (flow.tcp?.orig.retransmissions ?? 0) + (flow.tcp?.resp.retransmissions ?? 0);
           const trip = flow.tcp?.handshake.resp_rtt_ms;
+          const group = flow.group;
+          const sharesNoSource = group != null && isUnspecified(flow.source);
+          const sharesNoDestination = group != null && isUnspecified(flow.destination);
           return (
             <tr key={flow.id}>
               <td><Time at={flow.first_time} /></td>
-              <td><Address of={flow.source} capture={captureOf(flow.sensor)} />{!icmp && `:${flow.source_port}`}</td>
-              <td><Address of={flow.destination} capture={captureOf(flow.sensor)} />{icmp ? ` type ${flow.source_port}` : `:${flow.destination_port}`}</td>
-              <td>{flow.service_name ?? flow.protocol}</td>
+              <td>{sharesNoSource ? `${count(group.sources)} sources` : <Address of={flow.source} capture={captureOf(flow.sensor)} />}{!icmp && !(group != null && flow.source_port === 0) && `:${flow.source_port}`}</td>
+              <td>{sharesNoDestination ? `${count(group.destinations)} destinations` : <Address of={flow.destination} capture={captureOf(flow.sensor)} />}{icmp ? ` type ${flow.source_port}` : group != null && flow.destination_port === 0 ? `, ${count(group.destination_ports)} ports` : `:${flow.destination_port}`}</td>
+              <td>{flow.service_name ?? flow.protocol}{group != null && <small class="quiet" title={examples(group)}> {count(flow.flows)} flows in one row</small>}</td>
               <td><abbr title={[STATES[flow.conn_state ?? ""], flow.history].filter(Boolean).join("; history ")}>{flow.conn_state}</abbr></td>
               <td class="number">{bytes(flow.orig_bytes)}</td>
               <td class="number">{bytes(flow.resp_bytes)}</td>

@@ -9,7 +9,7 @@ macro_rules! counts {
         }
     ) => {
         $(#[doc = $about])+
-        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
         pub struct $name {
             $( $(#[doc = $doc])+ pub $field: $number, )+
         }

@@ -18,6 +18,11 @@ pub struct Readings {
     pub ledger: Vec<LedgerSlot>,
 }
 
+impl Readings {
+    /// So much later than its time stamp a packet may show in the maps: the programs' clock ticks every 1 to 10 ms.
+    pub const MARGIN_NS: u64 = 20_000_000;
+}
+
 /// What a start goes on from.
 #[derive(Clone, Debug, Default)]
 pub struct Resume {

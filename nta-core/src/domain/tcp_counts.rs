@@ -53,4 +53,10 @@ impl TcpCounts {
     pub fn since(&self, earlier: &Self) -> Self {
         self.zip(earlier, u32::wrapping_sub)
     }
+
+    /// What is left of the events of so many connections that are alike, without those of one.
+    #[must_use]
+    pub fn without_one_of(&self, alike: u32) -> Self {
+        self.zip(self, |all, _| all - all / alike.max(1))
+    }
 }

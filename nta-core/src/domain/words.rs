@@ -6,7 +6,7 @@ use std::fmt;
 const MAX_LETTERS: usize = 25;
 
 /// Letters of a connection's history; upper case is the originator's.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct History {
     letters: [u8; MAX_LETTERS],
     len: u8,
@@ -52,7 +52,7 @@ impl fmt::Display for History {
 }
 
 /// How far a connection came: Zeek's `conn_state`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum ConnState {
     /// Attempt without an answer.
     S0,

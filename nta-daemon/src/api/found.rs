@@ -1,9 +1,11 @@
 //! Stored alerts and anomalies in the shapes of the API.
 
+use std::net::IpAddr;
+
 use serde::Serialize;
 
 use crate::json::{AlertJson, AnomalyJson, ContributorJson, FlowJson, JudgeJson, TechniqueJson, WhyJson, WindowJson};
-use crate::store::{BySensor, FindingRecord, OpinionRecord, StoredAlert, StoredAnomaly};
+use crate::store::{BySensor, FindingRecord, Many, OpinionRecord, StoredAlert, StoredAnomaly, StoredFlow};
 use nta_core::domain::{AlertKind, FlowRecord, service_name};
 use nta_core::window::Window;
 
@@ -31,17 +33,72 @@ pub(crate) struct FlowItem {
     /// where neither says anything.
     #[schema(pattern = "^[A-Za-z0-9_-]{2,20}$")]
     service_name: Option<&'static str>,
+    /// How many flows it is: 1, or more where floods and scans make many that are alike. Their sums are then the row's; an address that they do
+    /// not share is `0.0.0.0` or `::`, a port 0.
+    flows: u64,
+    /// Of many flows what of they are; null of one.
+    group: Option<GroupJson>,
     #[serde(flatten)]
     flow: FlowJson,
 }
 
-impl From<&BySensor<FlowRecord>> for FlowItem {
-    fn from(stored: &BySensor<FlowRecord>) -> Self {
+/// What many flows are of.
+#[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
+pub(crate) struct GroupJson {
+    /// Different originators; from some 150 on within a few percent, as the others.
+    sources: u64,
+    /// Different responders.
+    destinations: u64,
+    /// Different ports of responders.
+    destination_ports: u64,
+    /// The first ones.
+    examples: Vec<ExampleJson>,
+}
+
+/// One of many flows.
+#[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
+pub(crate) struct ExampleJson {
+    /// Address of the originator.
+    source: String,
+    /// Its port.
+    source_port: u16,
+    /// Address of the responder.
+    destination: String,
+    /// Its port.
+    destination_port: u16,
+}
+
+impl From<&Many> for GroupJson {
+    fn from(many: &Many) -> Self {
+        let example = |[source, destination]: &[(IpAddr, u16); 2]| ExampleJson {
+            source: source.0.to_string(),
+            source_port: source.1,
+            destination: destination.0.to_string(),
+            destination_port: destination.1,
+        };
+        Self {
+            sources: many.sources,
+            destinations: many.destinations,
+            destination_ports: many.destination_ports,
+            examples: many.examples.iter().map(example).collect(),
+        }
+    }
+}
+
+impl From<&StoredFlow> for FlowItem {
+    fn from(stored: &StoredFlow) -> Self {
         let FlowRecord { proto, originator, responder, service, .. } = &stored.item;
+        let mut flow = FlowJson::from(&stored.item);
+        if stored.many.is_some() {
+            // Each of them has its own.
+            flow.community_id = None;
+        }
         Self {
             sensor: stored.sensor.clone(),
             service_name: service_name(*proto, [originator.port, responder.port], *service),
-            flow: FlowJson::from(&stored.item),
+            flows: stored.many.as_ref().map_or(1, |many| many.flows),
+            group: stored.many.as_ref().map(GroupJson::from),
+            flow,
         }
     }
 }

@@ -364,6 +364,8 @@ impl App {
         let found = Found::new(self.store.clone(), self.config.store.feature_hosts).with_lengths(lengths);
         let output =
             StoreOutput::new(self.writer.clone(), self.status.clone(), found, (mode, self.baselines.clone()), waits);
+        let (group_flows, is_pinned) = self.config.group_flows(mode);
+        let output = output.that_groups(group_flows, is_pinned);
         if self.is_known { output.that_stores_nothing() } else { output }
     }
 }

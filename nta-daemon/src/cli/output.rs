@@ -223,7 +223,10 @@ impl Sink for Collected {
             PipelineEvent::Window(snapshot) => self.window(snapshot),
             PipelineEvent::Alert(_change, alert) => self.alert(alert),
             PipelineEvent::Closed(_) => self.closed(),
-            PipelineEvent::Flow { .. } | PipelineEvent::FlowGone(_) | PipelineEvent::Judged(_) => {}
+            PipelineEvent::Closing(_)
+            | PipelineEvent::Flow { .. }
+            | PipelineEvent::FlowGone(_)
+            | PipelineEvent::Judged(_) => {}
         }
     }
 }

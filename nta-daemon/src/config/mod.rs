@@ -43,6 +43,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use nta_core::Bounds;
+use nta_core::domain::Mode;
 use serde::{Deserialize, Serialize};
 
 pub use api::{ApiConfig, ApiNameError, HostName, MetricsAccess, Origin};
@@ -139,6 +140,13 @@ pub struct Config {
 }
 
 impl Config {
+    /// Beyond how many unanswered flows of one packet that are alike these are one row, 0 for never, and whether a kill leaves maps from which the next
+    /// start goes on. Who analyses a capture sees every flow.
+    pub fn group_flows(&self, mode: Mode) -> (u32, bool) {
+        let most = if mode == Mode::Live { self.store.group_flows } else { 0 };
+        (most, self.capture.pin || self.capture.loader().is_some())
+    }
+
     /// How packets are sampled and reported.
     pub const fn event_settings(&self) -> EventSettings {
         let Self { capture, events, .. } = self;

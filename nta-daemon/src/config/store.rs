@@ -16,6 +16,8 @@ const DAYS: Bounds = Bounds::new(0.0, 36_500.0);
 /// A database without rows takes half a MiB, and a window with its hosts and flows may take more: below this every row would go
 /// as soon as it came.
 const LEAST_BYTES: u64 = 4 << 20;
+/// Flows of a window.
+const GROUPED: Bounds = Bounds::new(0.0, 1e6);
 /// Rows of a table.
 const ROWS: Bounds = Bounds::new(1.0, 1e12);
 
@@ -45,6 +47,9 @@ section! {
         max_windows: u64 = 700_000 => ROWS,
         /// Flows kept.
         max_flows: u64 = 1_000_000 => ROWS,
+        /// Live, unanswered flows of one packet stand together in one row where more than so many of a window share a service, a source or
+        /// a destination, as floods and scans make them; 0 keeps a row for each. A replay keeps each.
+        group_flows: u32 = 500 => GROUPED,
         /// Feature vectors kept; with feature_hosts = 50 a busy network has a million a day.
         max_features: u64 = 1_000_000 => ROWS,
         /// Measures of hosts that came near to a threshold kept, for explain: some 100 bytes each, at most 64 a window.

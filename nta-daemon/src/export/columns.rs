@@ -138,6 +138,8 @@ const FLOWS: Fixed = &[
     ("conn_state", Text),
     ("history", Text),
     ("community_id", Text),
+    ("flows", Whole),
+    ("group", Json),
     ("tcp.handshake.resp_rtt_ms", Real),
     ("tcp.handshake.orig_rtt_ms", Real),
     ("tcp.orig.syn", Whole),

@@ -86,8 +86,8 @@ pub struct FlowJson {
     pub conn_state: String,
     /// Zeek's letters for what happened, in order, the originator's in upper case; null without any.
     pub history: Option<String>,
-    /// Community ID, version 1, seed 0.
-    pub community_id: String,
+    /// Community ID, version 1, seed 0; null of many flows.
+    pub community_id: Option<String>,
     /// TCP events; null for other protocols.
     pub tcp: Option<TcpJson>,
 }
@@ -127,7 +127,7 @@ impl From<&FlowRecord> for FlowJson {
             service: flow.service.map(|service| service.name().to_owned()),
             conn_state: flow.conn_state.as_str().to_owned(),
             history: Some(flow.history.to_string()).filter(|history| !history.is_empty()),
-            community_id: community_id(flow),
+            community_id: Some(community_id(flow)),
             tcp: (flow.proto == proto::TCP).then(|| TcpJson::from(flow)),
         }
     }

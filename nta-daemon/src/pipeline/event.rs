@@ -1,11 +1,13 @@
 //! What the pipeline emits, and how it reaches the sinks.
 
-use nta_core::domain::{Alert, AlertChange, FlowRecord, FlowUpdate, PacketEvent, Status};
+use nta_core::domain::{Alert, AlertChange, FlowRecord, FlowUpdate, PacketEvent, Status, Timestamp};
 use nta_core::window::Snapshot;
 
 /// What the pipeline emits, for each window in this order.
 #[derive(Clone, Copy, Debug)]
 pub enum PipelineEvent<'a> {
+    /// The open window ends at this time of the run; its flows come now.
+    Closing(Timestamp),
     /// A flow changed or ended; `flow` is what is known of it from now on.
     Flow {
         /// The change.

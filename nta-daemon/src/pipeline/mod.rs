@@ -260,9 +260,8 @@ impl Pipeline {
         source: &mut S,
         output: &mut Fanout<'_>,
     ) -> Result<(), SourceError> {
-        if self.windows.end().is_none() {
-            return Ok(());
-        }
+        let Some(end) = self.windows.end() else { return Ok(()) };
+        output.emit(PipelineEvent::Closing(end));
         let began = Instant::now();
         self.drain(source, output)?;
         self.status.last_drain_ns = began.elapsed().as_nanos() as u64;

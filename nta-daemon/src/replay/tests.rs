@@ -26,6 +26,7 @@ impl Sink for Lines {
         let line = match *event {
             PipelineEvent::Flow { flow: record, .. } | PipelineEvent::FlowGone(record) => flow(record),
             PipelineEvent::FlowEnded(update) => flow(&FlowRecord::of(update)),
+            PipelineEvent::Closing(end) => format!("closing {end}"),
             PipelineEvent::Packet(event) => format!("{event:?}"),
             PipelineEvent::Window(snapshot) => {
                 serde_json::to_string(&WindowJson::from(&snapshot.window)).expect("a window is JSON")

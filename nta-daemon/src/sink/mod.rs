@@ -2,6 +2,7 @@
 
 mod counters;
 pub mod eve;
+mod flow_groups;
 pub mod ipfix;
 pub mod jsonl;
 mod line_file;

@@ -5,11 +5,12 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 
+use super::flow_groups::FlowGroups;
 use super::troubles::Troubles;
 use crate::pipeline::baselines::BaselineHandle;
 use crate::pipeline::{PipelineEvent, Sink};
 use crate::store::{Found, RunEnd, StoreWriter, WindowBatch};
-use nta_core::domain::{Alert, FlowRecord, Mode, PacketEvent, RawPacket, Status};
+use nta_core::domain::{Alert, FlowRecord, FlowUpdate, Mode, PacketEvent, RawPacket, Status};
 use nta_core::window::{Span, Window};
 
 /// Windows kept back while the queue is full; beyond it the oldest one's flows and window are given up, and counted.
@@ -31,6 +32,8 @@ pub struct StoreOutput {
     status: watch::Sender<Status>,
     window: Option<Window>,
     flows: Vec<FlowRecord>,
+    /// Flows that may be stored together, where that is wanted.
+    groups: Option<FlowGroups>,
     raw_packets: Vec<RawPacket>,
     found: Found,
     baselines: BaselineHandle,
@@ -58,6 +61,7 @@ impl StoreOutput {
             status,
             window: None,
             flows: Vec::new(),
+            groups: None,
             raw_packets: Vec::new(),
             found,
             baselines,
@@ -75,6 +79,13 @@ impl StoreOutput {
     #[must_use]
     pub fn that_stores_nothing(self) -> Self {
         Self { stores_nothing: true, ..self }
+    }
+
+    /// The same that stores unanswered flows of one packet together where more than so many of a window have something in common; 0 stores
+    /// each. Where maps are `pinned`, a kill leaves flows for the next start to go on with.
+    #[must_use]
+    pub fn that_groups(self, most: u32, is_pinned: bool) -> Self {
+        Self { groups: (most > 0).then(|| FlowGroups::new(most, is_pinned)), ..self }
     }
 
     fn send(&mut self, batch: WindowBatch) {
@@ -128,9 +139,12 @@ impl StoreOutput {
     /// What was emitted since the last one.
     fn batch(&mut self) -> WindowBatch {
         let (mut flows, raw_packets) = (std::mem::take(&mut self.flows), std::mem::take(&mut self.raw_packets));
+        let (groups, moved) = self.groups.as_mut().map(|groups| groups.close(&mut flows)).unwrap_or_default();
+        self.writer.note_grouped(moved.grouped, moved.ungrouped);
         // It may wait for long, and has grown to up to twice of what it needs.
         flows.shrink_to_fit();
-        let mut batch = WindowBatch { window: self.window.take(), flows, raw_packets, ..WindowBatch::default() };
+        let window = self.window.take();
+        let mut batch = WindowBatch { window, flows, groups, raw_packets, ..WindowBatch::default() };
         self.found.move_into(&mut batch);
         batch
     }
@@ -139,8 +153,14 @@ impl StoreOutput {
 impl Sink for StoreOutput {
     fn take(&mut self, _number: u64, event: &PipelineEvent<'_>) {
         match *event {
-            PipelineEvent::Flow { flow, .. } | PipelineEvent::FlowGone(flow) => self.flows.push(*flow),
-            PipelineEvent::FlowEnded(update) => self.flows.push(FlowRecord::of(update)),
+            PipelineEvent::Closing(end) => self.groups.iter_mut().for_each(|groups| groups.begin(end)),
+            PipelineEvent::Flow { update, flow } => self.flow(update, flow),
+            PipelineEvent::FlowGone(flow) => self.flows.push(*flow),
+            PipelineEvent::FlowEnded(update) => {
+                if !self.groups.as_mut().is_some_and(|groups| groups.ends(update)) {
+                    self.flows.push(FlowRecord::of(update));
+                }
+            }
             PipelineEvent::Packet(PacketEvent::RawPacket(packet)) => self.raw_packet(packet),
             PipelineEvent::Packet(_) => {}
             PipelineEvent::Window(snapshot) => {
@@ -157,6 +177,13 @@ impl Sink for StoreOutput {
 }
 
 impl StoreOutput {
+    fn flow(&mut self, update: &FlowUpdate<'_>, flow: &FlowRecord) {
+        let is_grouped = self.groups.as_mut().is_some_and(|groups| groups.take(update, flow));
+        if !is_grouped {
+            self.flows.push(*flow);
+        }
+    }
+
     fn raw_packet(&mut self, packet: &RawPacket) {
         if self.raw_packets.len() < MAX_RAW_PACKETS {
             self.raw_packets.push(packet.clone());

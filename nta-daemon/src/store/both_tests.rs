@@ -3,6 +3,7 @@
 use super::body::before;
 use super::db::Query;
 use super::detection_tests::alert;
+use super::flow_group_tests::grouped;
 use super::server_tests::Server;
 use super::tests::{FIRST_PAGE, begin, flow, window};
 use super::*;
@@ -289,6 +290,7 @@ async fn the_suite_on_sqlite() {
     suite(&store).await;
     nested(&store).await;
     changing(&store).await;
+    grouped(&store).await;
 }
 
 #[tokio::test]
@@ -298,6 +300,7 @@ async fn the_suite_on_postgresql() {
     suite(&store).await;
     nested(&store).await;
     changing(&store).await;
+    grouped(&store).await;
     store.close().await;
 }
 

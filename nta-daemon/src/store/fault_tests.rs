@@ -32,6 +32,7 @@ fn rich(number: u64) -> WindowBatch {
         window: Some(window(number)),
         longer: vec![(6, window(number))],
         flows: vec![flow(2 * number, 10, 3), flow(2 * number + 1, 10, 4)],
+        groups: Vec::new(),
         raw_packets: vec![RawPacket { time: start, wire_len: 60, head: vec![1; 60] }],
         alerts: vec![alert],
         anomalies: vec![anomaly],

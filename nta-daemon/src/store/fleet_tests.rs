@@ -159,7 +159,7 @@ async fn a_batch_that_cannot_be_read_back_holds_none_behind_it_up() {
     let server = Store::open("sqlite::memory:").await.expect("store");
     let sensor = Sensor::in_memory(OUTBOX).await;
     sensor.commit(1..=5).await;
-    let damage = Query::new("UPDATE outbox SET body = $1 WHERE seq = 3").bind(b"ntaoutb1".to_vec());
+    let damage = Query::new("UPDATE outbox SET body = $1 WHERE seq = 3").bind(b"ntaoutb2".to_vec());
     let mut transaction = sensor.store.database.begin().await.expect("transaction");
     transaction.conn().expect("a connection").execute(damage).await.expect("damaged");
     transaction.commit().await.expect("committed");
@@ -266,10 +266,10 @@ async fn what_is_no_message_is_refused_with_what_is_wrong() {
     flipped[9] ^= 1;
     assert!(refused(&flipped).contains("checksum"));
     let mut newer = bytes;
-    newer[7] = b'2';
-    assert!(refused(&newer).contains("ntaship2"), "a version that is not known is named");
+    newer[7] = b'3';
+    assert!(refused(&newer).contains("ntaship3"), "a version that is not known is named");
     let bomb = zstd::bulk::compress(&vec![0; 65 << 20], 3).expect("compressed");
-    assert!(refused(&[b"ntaship1".as_slice(), &[0; 4], &bomb].concat()).contains("more than"));
+    assert!(refused(&[b"ntaship2".as_slice(), &[0; 4], &bomb].concat()).contains("more than"));
     let wrong = |change: &dyn Fn(&mut Shipment)| {
         let mut shipment = good.clone();
         change(&mut shipment);
@@ -326,7 +326,7 @@ async fn the_run_of_another_sensor_is_not_written_into() {
 
 #[tokio::test]
 async fn what_is_inside_stands_behind_what_versions_before_read() {
-    const MARK: &[u8; 8] = b"ntaship1";
+    const MARK: &[u8; 8] = b"ntaship2";
     let local = Networks::from(vec!["192.0.2.0/24".parse().expect("a network")]);
     let store = Store::open("sqlite::memory:").await.expect("store").with_outbox(OUTBOX).with_local_networks(local);
     let sensor = Sensor::begin(store, 1).await;

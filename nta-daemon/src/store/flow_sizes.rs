@@ -6,8 +6,7 @@ use super::flows::{FLOWS, FlowSort, flow};
 use super::host_flows::MOST_SUMMED;
 use super::list::{Condition, Placed};
 use super::sums::are_natural;
-use super::{BySensor, FlowFilter, Key, Position, Store, StoreError};
-use nta_core::domain::FlowRecord;
+use super::{FlowFilter, Key, Position, Store, StoreError, StoredFlow};
 
 /// What is added up for a size.
 const SIZES: [&str; 4] = ["orig_packets", "resp_packets", "orig_bytes", "resp_bytes"];
@@ -22,7 +21,7 @@ impl Store {
         filter: &FlowFilter,
         sort: FlowSort,
         position: Position,
-    ) -> Result<Vec<Placed<BySensor<FlowRecord>>>, StoreError> {
+    ) -> Result<Vec<Placed<StoredFlow>>, StoreError> {
         // By the filter that leaves the fewest; else all of the time.
         let (parts, rest): (Vec<[Vec<Condition>; 2]>, _) = match filter.few_of_network().or_else(|| filter.few()) {
             Some(few) => (few.branches.into_iter().map(|branch| [branch.index, branch.edge]).collect(), few.rest),
@@ -57,7 +56,7 @@ impl Store {
         filter: &FlowFilter,
         sort: FlowSort,
         position: Position,
-    ) -> Result<Vec<Placed<BySensor<FlowRecord>>>, StoreError> {
+    ) -> Result<Vec<Placed<StoredFlow>>, StoreError> {
         let size = sort.value(self.database.dialect(), "");
         let least = if sort == FlowSort::Bytes { LARGE_BYTES } else { LARGE_PACKETS };
         let conditions = filter.all();
@@ -78,7 +77,7 @@ impl Store {
         self.read_by_size(query).await
     }
 
-    async fn read_by_size(&self, query: Query) -> Result<Vec<Placed<BySensor<FlowRecord>>>, StoreError> {
+    async fn read_by_size(&self, query: Query) -> Result<Vec<Placed<StoredFlow>>, StoreError> {
         let placed = |row: &Row| {
             let key = Key { value: row.int("size")?, id: row.int("number")? };
             Ok(Placed { key, item: self.usable("flows", flow(row)) })

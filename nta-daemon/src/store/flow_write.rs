@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 
 use super::copy::{is_copied, stage};
 use super::db::{Conn, Dialect, Query, Row, Value};
+use super::flow_group::remove_empty;
 use super::rows::{FlowRow, address};
 use super::totals::add;
 use super::unreadable::usable;
@@ -20,7 +21,7 @@ const COLUMNS: &str = "run_id, sensor_id, id, proto, orig_addr, orig_port, resp_
     orig_packets, orig_bytes, orig_ip_bytes, resp_packets, resp_bytes, resp_ip_bytes, handshake_resp_us, \
     handshake_orig_us, state, tcp, conn_state, history, orig_payload, resp_payload, orig_nat, resp_nat, \
     orig_nat_addr, orig_nat_port, resp_nat_addr, resp_nat_port, \
-    parents, orig_opened_packets, orig_opened_bytes, resp_opened_packets, resp_opened_bytes, service";
+    parents, orig_opened_packets, orig_opened_bytes, resp_opened_packets, resp_opened_bytes, service, grouped, members";
 
 /// All that may change. SQLite rewrites the entry of each index whose columns are named here, also where the values stay: what
 /// rarely changes stands first, so that it can be left out.
@@ -38,7 +39,8 @@ const UPDATE: [&str; 3] = [
     resp_payload = excluded.resp_payload, orig_nat = excluded.orig_nat, resp_nat = excluded.resp_nat, \
     parents = excluded.parents, orig_opened_packets = excluded.orig_opened_packets, \
     orig_opened_bytes = excluded.orig_opened_bytes, resp_opened_packets = excluded.resp_opened_packets, \
-    resp_opened_bytes = excluded.resp_opened_bytes, service = excluded.service",
+    resp_opened_bytes = excluded.resp_opened_bytes, service = excluded.service, grouped = excluded.grouped, \
+    members = excluded.members",
 ];
 
 /// The update of a flow of which the first so many parts of [`UPDATE`] are stored already.
@@ -85,7 +87,9 @@ pub(super) async fn write(conn: &mut Conn, by: (i64, i64), sensor: &str, flows: 
             conn.execute(query).await.map_err(StoreError::query("flows"))?;
         }
     }
-    add(conn, "flows", i64::try_from(flows.len().saturating_sub(before.len())).unwrap_or(i64::MAX)).await
+    let removed = remove_empty(conn, by.0, flows).await?;
+    let new = i64::try_from(flows.len().saturating_sub(before.len())).unwrap_or(i64::MAX);
+    add(conn, "flows", new.saturating_sub(i64::try_from(removed).unwrap_or(i64::MAX))).await
 }
 
 /// What was stored of these flows, by identity.
@@ -95,6 +99,8 @@ type Before = HashMap<i64, Known>;
 struct Known {
     /// Packets and bytes of both directions, but for what tunnels carried.
     sums: [i64; 4],
+    /// How many flows the row stood for.
+    flows: i64,
     /// What SQLite's indexes have of it; `None` of PostgreSQL, which looks by itself whether they change.
     indexed: Option<Indexed>,
 }
@@ -153,7 +159,7 @@ impl Indexed {
 const SUMS: &str = "f.id, f.orig_packets - coalesce(f.orig_opened_packets, 0) AS orig_packets, \
     f.orig_bytes - coalesce(f.orig_opened_bytes, 0) AS orig_bytes, \
     f.resp_packets - coalesce(f.resp_opened_packets, 0) AS resp_packets, \
-    f.resp_bytes - coalesce(f.resp_opened_bytes, 0) AS resp_bytes";
+    f.resp_bytes - coalesce(f.resp_opened_bytes, 0) AS resp_bytes, coalesce(f.grouped, 1) AS flows";
 
 async fn known(conn: &mut Conn, run: i64, flows: &[FlowRow]) -> Result<Before, StoreError> {
     let mut before = Before::new();
@@ -213,7 +219,8 @@ async fn read(conn: &mut Conn, query: Query, before: &mut Before) -> Result<(), 
     let known = |row: &Row| {
         let number = |column| row.natural(column);
         let sums = [number("orig_packets")?, number("orig_bytes")?, number("resp_packets")?, number("resp_bytes")?];
-        Ok((row.int("id")?, Known { sums, indexed: if is_sqlite { Indexed::read(row) } else { None } }))
+        let flows = number("flows")?;
+        Ok((row.int("id")?, Known { sums, flows, indexed: if is_sqlite { Indexed::read(row) } else { None } }))
     };
     // What is not to be read is written anew, as if it were new.
     before.extend(usable("flows", rows.iter().map(known)));
@@ -221,8 +228,8 @@ async fn read(conn: &mut Conn, query: Query, before: &mut Before) -> Result<(), 
 }
 
 /// What each host did, and what each service had, since these flows were written before.
-fn grown(flows: &[FlowRow], before: &Before) -> (HashMap<[u8; 16], hosts::Growth>, services::Growth) {
-    let mut grown: HashMap<[u8; 16], hosts::Growth> = HashMap::new();
+fn grown(flows: &[FlowRow], before: &Before) -> (hosts::Grown, services::Growth) {
+    let mut grown = hosts::Grown::new();
     let mut of_services = services::Growth::new();
     for flow in flows {
         let known = before.get(&flow.id);
@@ -230,14 +237,15 @@ fn grown(flows: &[FlowRow], before: &Before) -> (HashMap<[u8; 16], hosts::Growth
         let [orig_opened, resp_opened] = flow.opened.unwrap_or_default();
         let orig = [flow.orig[0] - orig_opened[0] - orig_packets, flow.orig[1] - orig_opened[1] - orig_bytes];
         let resp = [flow.resp[0] - resp_opened[0] - resp_packets, flow.resp[1] - resp_opened[1] - resp_bytes];
-        let new_flow = i64::from(known.is_none());
+        let new_flows = flow.flows() - known.map_or(0, |known| known.flows);
         let times = (flow.first_ns, flow.last_ns);
-        grown.entry(flow.orig_addr).or_default().add([new_flow, 0], orig, resp, times);
-        grown.entry(flow.resp_addr).or_default().add([0, new_flow], resp, orig, times);
+        let [orig_addr, resp_addr] = flow.addresses();
+        grown.entry(orig_addr.try_into().ok()).or_default().add([new_flows, 0], orig, resp, times);
+        grown.entry(resp_addr.try_into().ok()).or_default().add([0, new_flows], resp, orig, times);
         let content = flow.service.as_deref().and_then(Service::parse);
         let name = service_name(flow.proto, [flow.orig_port, flow.resp_port], content);
         let service = of_services.entry(services::key(flow.last_ns, name, flow.proto)).or_default();
-        for (sum, grew) in service.iter_mut().zip([new_flow, orig[0] + resp[0], orig[1] + resp[1]]) {
+        for (sum, grew) in service.iter_mut().zip([new_flows, orig[0] + resp[0], orig[1] + resp[1]]) {
             *sum += grew;
         }
     }
@@ -247,15 +255,16 @@ fn grown(flows: &[FlowRow], before: &Before) -> (HashMap<[u8; 16], hosts::Growth
 /// In the order of [`COLUMNS`].
 fn values((run, sensor): (i64, i64), flow: &FlowRow) -> Vec<Value> {
     let [orig_nat, resp_nat] = flow.translated;
+    let [orig_addr, resp_addr] = flow.addresses();
     let nat_address = |name: Option<SocketAddr>| name.map(|name| address(name.ip()).to_vec()).into();
     vec![
         run.into(),
         sensor.into(),
         flow.id.into(),
         i64::from(flow.proto).into(),
-        Value::from(flow.orig_addr.to_vec()),
+        Value::from(orig_addr.to_vec()),
         i64::from(flow.orig_port).into(),
-        Value::from(flow.resp_addr.to_vec()),
+        Value::from(resp_addr.to_vec()),
         i64::from(flow.resp_port).into(),
         i64::from(flow.vlan).into(),
         flow.first_ns.into(),
@@ -286,6 +295,8 @@ fn values((run, sensor): (i64, i64), flow: &FlowRow) -> Vec<Value> {
         flow.opened.map(|[_, resp]| resp[0]).into(),
         flow.opened.map(|[_, resp]| resp[1]).into(),
         flow.service.clone().into(),
+        flow.group.as_ref().map(|group| group.flows).into(),
+        flow.group.as_ref().map(|group| group.members.clone()).into(),
     ]
 }
 
@@ -359,6 +370,7 @@ fn old_flow(row: &Row) -> Result<FlowRow, sqlx::Error> {
         parents: None,
         opened: None,
         service: None,
+        group: None,
     })
 }
 

@@ -3,11 +3,12 @@
 use std::net::{IpAddr, SocketAddr};
 
 use super::db::{self, Dialect};
+use super::flow_group::{GroupRow, Many, StoredFlow, many_or};
 use super::list::{Listed, Placed};
 use super::rows::{from_address, outer};
 use super::sensor::{sensor, sensor_of_run};
 use super::unreadable::Unreadable;
-use super::{BySensor, FlowFilter, Key, Position, Store, StoreError, from_sql};
+use super::{FlowFilter, Key, Position, Store, StoreError, from_sql};
 use nta_common::flow::Counts;
 use nta_core::domain::{
     ConnState, EndReason, Endpoint, FlowId, FlowRecord, History, Load, Nesting, Service, TcpCounts, Timestamp,
@@ -65,7 +66,7 @@ const fn flows_by(sort: FlowSort) -> Listed {
 #[derive(Clone, Debug)]
 pub struct FlowPage {
     /// The flows.
-    pub items: Vec<BySensor<FlowRecord>>,
+    pub items: Vec<StoredFlow>,
     /// Key of the last one, when there are more behind it.
     pub next: Option<Key>,
 }
@@ -118,7 +119,7 @@ impl Store {
         filter: &FlowFilter,
         sort: FlowSort,
         position: Position,
-    ) -> Result<Vec<Placed<BySensor<FlowRecord>>>, StoreError> {
+    ) -> Result<Vec<Placed<StoredFlow>>, StoreError> {
         let (within, beside) = match sort {
             FlowSort::Time | FlowSort::Bytes | FlowSort::Packets => (filter.by_first(), filter.older()),
             FlowSort::LastTime => (vec![filter.by_last()], filter.longer()),
@@ -142,7 +143,7 @@ impl Store {
     }
 
     /// The flows with the latest last packet, latest first.
-    pub async fn last_flows(&self, count: u32) -> Result<Vec<BySensor<FlowRecord>>, StoreError> {
+    pub async fn last_flows(&self, count: u32) -> Result<Vec<StoredFlow>, StoreError> {
         let position = Position { descending: true, after: None, limit: count };
         Ok(self.flows(FlowSort::LastTime, position).await?.items)
     }
@@ -154,11 +155,11 @@ impl Store {
 }
 
 /// The flow of a row.
-pub(super) fn flow(row: &db::Row) -> Result<BySensor<FlowRecord>, Unreadable> {
-    Ok(StoredFlow::read(row)?.record()?)
+pub(super) fn flow(row: &db::Row) -> Result<StoredFlow, Unreadable> {
+    Ok(Columns::read(row)?.record()?)
 }
 
-struct StoredFlow {
+struct Columns {
     sensor: Option<String>,
     number: i64,
     id: i64,
@@ -188,11 +189,13 @@ struct StoredFlow {
     resp_nat: Option<String>,
     parents: Option<String>,
     service: Option<String>,
+    grouped: Option<i64>,
+    members: Option<String>,
     /// Packets and bytes of originator and responder.
     opened: [[Option<i64>; 2]; 2],
 }
 
-impl StoredFlow {
+impl Columns {
     fn read(row: &db::Row) -> Result<Self, sqlx::Error> {
         Ok(Self {
             sensor: sensor(row),
@@ -224,6 +227,8 @@ impl StoredFlow {
             resp_nat: row.opt_text("resp_nat")?,
             parents: row.opt_text("parents")?,
             service: row.opt_text("service")?,
+            grouped: row.opt_natural("grouped")?,
+            members: row.opt_text("members")?,
             opened: [
                 [row.opt_natural("orig_opened_packets")?, row.opt_natural("orig_opened_bytes")?],
                 [row.opt_natural("resp_opened_packets")?, row.opt_natural("resp_opened_bytes")?],
@@ -231,7 +236,7 @@ impl StoredFlow {
         })
     }
 
-    fn record(&self) -> Result<BySensor<FlowRecord>, StoreError> {
+    fn record(&self) -> Result<StoredFlow, StoreError> {
         let [orig_tcp, resp_tcp] = match &self.tcp {
             None => [TcpCounts::default(); 2],
             Some(text) => serde_json::from_str::<[Vec<u32>; 2]>(text)
@@ -242,7 +247,7 @@ impl StoredFlow {
             id: FlowId(self.id.cast_unsigned()),
             proto: self.proto,
             originator: Endpoint {
-                address: self.address(&self.orig_addr)?,
+                address: self.address(&self.orig_addr, &self.resp_addr)?,
                 port: self.orig_port,
                 sent: counts(self.orig_packets, self.orig_bytes, self.orig_ip_bytes),
                 tcp: orig_tcp,
@@ -250,7 +255,7 @@ impl StoredFlow {
                 translated: self.translated(self.orig_nat.as_deref())?,
             },
             responder: Endpoint {
-                address: self.address(&self.resp_addr)?,
+                address: self.address(&self.resp_addr, &self.orig_addr)?,
                 port: self.resp_port,
                 sent: counts(self.resp_packets, self.resp_bytes, self.resp_ip_bytes),
                 tcp: resp_tcp,
@@ -268,11 +273,18 @@ impl StoredFlow {
             history: History::parse(&self.history),
             ended: self.ended()?,
         };
-        Ok(BySensor { sensor: self.sensor.clone(), item: flow })
+        Ok(StoredFlow { sensor: self.sensor.clone(), item: flow, many: self.many()? })
     }
 
-    fn address(&self, bytes: &[u8]) -> Result<IpAddr, StoreError> {
-        from_address(bytes).ok_or_else(|| self.corrupt(format!("an address of {} bytes", bytes.len())))
+    fn many(&self) -> Result<Option<Many>, StoreError> {
+        let Some(flows) = self.grouped else { return Ok(None) };
+        let members = GroupRow::read(flows, self.members.as_deref().unwrap_or_default());
+        members.map(Some).map_err(|error| self.corrupt(format!("members: {error}")))
+    }
+
+    fn address(&self, bytes: &[u8], other: &[u8]) -> Result<IpAddr, StoreError> {
+        let address = if self.grouped.is_some() { many_or(bytes, other) } else { from_address(bytes) };
+        address.ok_or_else(|| self.corrupt(format!("an address of {} bytes", bytes.len())))
     }
 
     fn translated(&self, name: Option<&str>) -> Result<Option<SocketAddr>, StoreError> {

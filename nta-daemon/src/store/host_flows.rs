@@ -48,25 +48,26 @@ impl Store {
 const FLOW: &str = concat!(
     "number, ",
     sensor_of_run!(),
-    " AS sensor, orig_addr, resp_addr, first_ns, last_ns, \
+    " AS sensor, orig_addr, resp_addr, first_ns, last_ns, coalesce(grouped, 1) AS stands_for, \
      orig_packets - coalesce(orig_opened_packets, 0) AS orig_packets, orig_bytes - coalesce(orig_opened_bytes, 0) AS orig_bytes, \
      resp_packets - coalesce(resp_opened_packets, 0) AS resp_packets, resp_bytes - coalesce(resp_opened_bytes, 0) AS resp_bytes"
 );
 
 /// Each flow from either side. The least number of a host's sides is no other host's.
-const SIDES: &str = "SELECT orig_addr AS host, coalesce(sensor, '') AS sensor, 2 * number AS side, 1 AS began, \
-    orig_packets AS packets_sent, orig_bytes AS bytes_sent, resp_packets AS packets_received, resp_bytes AS bytes_received, first_ns, last_ns FROM parts \
-    UNION ALL SELECT resp_addr, coalesce(sensor, ''), 2 * number + 1, 0, resp_packets, resp_bytes, orig_packets, orig_bytes, first_ns, \
-    last_ns FROM parts";
+const SIDES: &str = "SELECT orig_addr AS host, coalesce(sensor, '') AS sensor, 2 * number AS side, stands_for, stands_for AS began, \
+    orig_packets AS packets_sent, orig_bytes AS bytes_sent, resp_packets AS packets_received, resp_bytes AS bytes_received, first_ns, last_ns FROM parts WHERE length(orig_addr) = 16 \
+    UNION ALL SELECT resp_addr, coalesce(sensor, ''), 2 * number + 1, stands_for, 0, resp_packets, resp_bytes, orig_packets, orig_bytes, first_ns, \
+    last_ns FROM parts WHERE length(resp_addr) = 16";
 
 fn sums(dialect: Dialect) -> String {
     let sum = |of: &str| sum(dialect, of);
     format!(
-        "SELECT host, sensor, min(side) AS number, count(*) AS flows, {} AS flows_out, {} AS flows_in, {} AS packets_sent, \
+        "SELECT host, sensor, min(side) AS number, {} AS flows, {} AS flows_out, {} AS flows_in, {} AS packets_sent, \
          {} AS packets_received, {} AS bytes_sent, {} AS bytes_received, {} AS packets, {} AS bytes, \
          min(first_ns) AS first_ns, max(last_ns) AS last_ns FROM sides GROUP BY host, sensor",
+        sum("stands_for"),
         sum("began"),
-        sum("1 - began"),
+        sum("stands_for - began"),
         sum("packets_sent"),
         sum("packets_received"),
         sum("bytes_sent"),

@@ -69,16 +69,23 @@ impl Growth {
     }
 }
 
+/// By address; none is that of many hosts together.
+pub(super) type Grown = HashMap<Option<[u8; 16]>, Growth>;
+
 /// Adds what hosts did, as this sensor saw it.
-pub(super) async fn add(conn: &mut Conn, sensor: &str, grown: &HashMap<[u8; 16], Growth>) -> Result<(), StoreError> {
-    let mut hosts: Vec<(&[u8], Growth)> = grown.iter().map(|(host, growth)| (host.as_slice(), *growth)).collect();
+pub(super) async fn add(conn: &mut Conn, sensor: &str, grown: &Grown) -> Result<(), StoreError> {
+    let named = grown.iter().filter_map(|(host, growth)| Some((host.as_ref()?.as_slice(), *growth)));
+    let mut hosts: Vec<(&[u8], Growth)> = named.collect();
+    let of_many = grown.get(&None).copied();
     hosts.sort_unstable_by_key(|(host, growth)| (std::cmp::Reverse(growth.bytes()), *host));
-    if hosts.len() > HOSTS_OF_A_BATCH {
-        let mut others = Growth::default();
-        for (_, growth) in hosts.drain(HOSTS_OF_A_BATCH..) {
-            others.add(growth.flows, growth.sent, growth.received, (growth.first_ns, growth.last_ns));
+    let few = hosts.len().min(HOSTS_OF_A_BATCH);
+    let others: Vec<Growth> = hosts.drain(few..).map(|(_, growth)| growth).chain(of_many).collect();
+    if !others.is_empty() {
+        let mut sum = Growth::default();
+        for growth in others {
+            sum.add(growth.flows, growth.sent, growth.received, (growth.first_ns, growth.last_ns));
         }
-        hosts.push((&[], others));
+        hosts.push((&[], sum));
     }
     // In one order for all writers, so that none waits for another in a circle.
     hosts.sort_unstable_by_key(|(host, _)| *host);
@@ -273,7 +280,13 @@ impl Store {
     pub async fn top_peers(&self, address: IpAddr, whose: &Whose, most: u32) -> Result<Vec<TrafficShare>, StoreError> {
         self.read(
             "flows",
-            self.shares_query(["peer", "0", "min(is_responder)", "", "peer"], ENDS, address, whose, most),
+            self.shares_query(
+                ["peer", "0", "min(is_responder)", " AND length(peer) = 16", "peer"],
+                ENDS,
+                address,
+                whose,
+                most,
+            ),
             |row| share(row, host_of(row, "what")?),
         )
         .await
@@ -318,13 +331,14 @@ impl Store {
     ) -> Query {
         let mut query = Query::new(format!(
             "SELECT {what} AS what, CAST({proto} AS BIGINT) AS proto, CAST({is_responder} AS BIGINT) AS is_responder, \
-             count(*) AS flows, {} AS bytes FROM (SELECT * FROM (",
+             {} AS flows, {} AS bytes FROM (SELECT * FROM (",
+            sum(self.database.dialect(), "stands_for"),
             sum(self.database.dialect(), "bytes")
         ));
         for (side, (own, peer)) in ends.iter().enumerate() {
             query.push(if side == 0 { "" } else { ") AS a UNION ALL SELECT * FROM (" });
             query.push(format_args!(
-                "SELECT run_id, {peer} AS peer, resp_port AS port, proto, {side} AS is_responder, \
+                "SELECT run_id, {peer} AS peer, resp_port AS port, proto, {side} AS is_responder, coalesce(grouped, 1) AS stands_for, \
                  CASE WHEN {} THEN orig_bytes + resp_bytes - coalesce(orig_opened_bytes, 0) - coalesce(resp_opened_bytes, 0) \
                  ELSE 0 END AS bytes FROM flows WHERE {own} = ",
                 ["orig_bytes", "resp_bytes", "coalesce(orig_opened_bytes, 0)", "coalesce(resp_opened_bytes, 0)"]

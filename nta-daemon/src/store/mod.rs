@@ -27,6 +27,7 @@ mod event_body;
 mod events;
 mod features;
 mod flow_filter;
+mod flow_group;
 mod flow_sizes;
 mod flow_write;
 mod flows;
@@ -114,6 +115,7 @@ pub use error::StoreError;
 pub use events::{LogState, Notice, StoredEvent};
 pub use features::{FeatureFilter, FeaturePage, FeatureRow};
 pub use flow_filter::FlowFilter;
+pub use flow_group::{FlowGroup, Many, StoredFlow};
 pub use flows::{FlowPage, FlowSort};
 pub use found::Found;
 pub use hosts::{HostPage, HostSort, HostTotals, TrafficShare};
@@ -313,6 +315,8 @@ mod event_tests;
 mod fault_tests;
 #[cfg(test)]
 mod fleet_tests;
+#[cfg(test)]
+mod flow_group_tests;
 #[cfg(test)]
 mod hour_migration_tests;
 #[cfg(test)]

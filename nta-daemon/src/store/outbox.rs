@@ -13,7 +13,7 @@ use super::{Notice, Store, StoreError, from_sql, meta, to_sql, totals};
 use nta_core::domain::{Mode, Timestamp};
 
 const TABLE: &str = "outbox";
-const MAGIC: &[u8; 8] = b"ntaoutb1";
+const MAGIC: &[u8; 8] = b"ntaoutb2";
 /// Row of `meta`: what the bound forced out.
 const GIVEN_UP: &str = "outbox_given_up";
 /// The bytes that wait; what can be no batch's is left out, as it may be no number or too large for a sum.

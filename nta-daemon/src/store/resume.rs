@@ -11,7 +11,7 @@ use nta_common::{Counter, LedgerSlot};
 use nta_core::domain::{FlowRecord, Readings, Resume};
 
 /// Of run `$1`: what no end was seen of. A start that was killed early may have ended the run, and its flows with it.
-const WENT_ON: &str = "run_id = $1 AND (state = 0 OR (state IN (3, 4) AND EXISTS (SELECT 1 FROM runs r WHERE r.id = $1 \
+const WENT_ON: &str = "run_id = $1 AND grouped IS NULL AND (state = 0 OR (state IN (3, 4) AND EXISTS (SELECT 1 FROM runs r WHERE r.id = $1 \
                        AND r.end_reason = 'interrupted')))";
 
 /// The row of a sensor in `meta`.

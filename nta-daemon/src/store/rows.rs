@@ -8,6 +8,7 @@ use nta_common::packet::proto;
 
 use super::body::{AlertBody, AnomalyBody, WindowBody};
 use super::concerned::concerned;
+use super::flow_group::GroupRow;
 use super::flows::{state, tcp_row};
 use super::resume::ReadingsRow;
 use super::{Anomaly, FeatureRow, Notice, StoreError, WindowBatch, baselines_name, to_sql};
@@ -108,6 +109,8 @@ pub(super) struct FlowRow {
     pub(super) opened: Option<[[i64; 2]; 2]>,
     /// Name of the service.
     pub(super) service: Option<String>,
+    /// Of a row that stands for many flows.
+    pub(super) group: Option<Box<GroupRow>>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -156,6 +159,8 @@ impl BatchRows {
     /// The rows of batch `number` of a run.
     pub(super) fn new(run: &RunRow, number: i64, mut batch: WindowBatch) -> Result<Self, StoreError> {
         in_key_order(&mut batch.flows);
+        let flows = batch.flows.iter().map(|flow| Ok(FlowRow::from(flow)));
+        let flows = flows.chain(batch.groups.iter().map(GroupRow::of)).collect::<Result<_, StoreError>>()?;
         let base = batch.window.iter().map(|window| (Span::Base.factor(), window));
         let longer = batch.longer.iter().map(|(factor, window)| (*factor, window));
         let baselines = batch.baselines.map(|(mode, export)| {
@@ -169,7 +174,7 @@ impl BatchRows {
                 .chain(longer)
                 .map(|(factor, window)| WindowRow::new(factor, window))
                 .collect::<Result<_, _>>()?,
-            flows: batch.flows.iter().map(FlowRow::from).collect(),
+            flows,
             raw_packets: batch
                 .raw_packets
                 .into_iter()
@@ -259,6 +264,7 @@ impl From<&FlowRecord> for FlowRow {
             payload: [orig.payload_bytes.map(to_sql), resp.payload_bytes.map(to_sql)],
             translated: [orig.translated, resp.translated],
             service: flow.service.map(|service| service.name().to_owned()),
+            group: None,
             parents: parents(&flow.nesting),
             opened: flow
                 .nesting

@@ -1,6 +1,6 @@
 //! What a sensor sends to a server: committed batches with their numbers, many in one compressed message.
 //!
-//! `ntaship1`, CRC-32 of what follows once it is decompressed (big-endian), zstd of the document by postcard and, behind it, of the
+//! `ntaship2`, CRC-32 of what follows once it is decompressed (big-endian), zstd of the document by postcard and, behind it, of the
 //! networks that are inside. The mark changes with every change of the rows: who does not know it says so, and the sensor keeps what it has.
 
 use std::io::Read as _;
@@ -13,7 +13,7 @@ use super::rows::BatchRows;
 use nta_core::detect::network;
 use nta_core::domain::{EVENT_TYPES, Mode};
 
-const MAGIC: &[u8; 8] = b"ntaship1";
+const MAGIC: &[u8; 8] = b"ntaship2";
 /// How the marks of all versions begin.
 const MAGIC_OF_ALL: &[u8] = b"ntaship";
 /// Bytes of a message once it is decompressed.
@@ -83,7 +83,7 @@ pub struct About {
 pub enum ShipmentError {
     /// It was made by another version.
     #[error(
-        "the message has the format `{0}` and this version reads `ntaship1`: bring both to one version, the server first"
+        "the message has the format `{0}` and this version reads `ntaship2`: bring both to one version, the server first"
     )]
     Version(String),
     /// It is no message.

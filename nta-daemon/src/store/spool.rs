@@ -12,7 +12,7 @@ use super::rows::BatchRows;
 use super::waiting::{Cut, thin};
 use crate::private;
 
-const MAGIC: &[u8; 8] = b"ntaspl07";
+const MAGIC: &[u8; 8] = b"ntaspl08";
 /// How the marks of all versions begin.
 const MAGIC_OF_ALL: &[u8] = b"ntaspl";
 const SUFFIX: &str = "seg";

@@ -25,6 +25,10 @@ pub struct StoreStats {
     pub windows: u64,
     /// Flow rows inserted or updated.
     pub flow_rows: u64,
+    /// Flows that stand with others in one row, as floods and scans make them.
+    pub flows_grouped: u64,
+    /// Of these, flows that went on and got a row of their own after all.
+    pub flows_ungrouped: u64,
     /// Heads of frames inserted.
     pub raw_packets: u64,
     /// Heads of frames of which a window had too many.
@@ -144,6 +148,8 @@ pub(super) struct Counters {
     pub(super) batches: AtomicU64,
     pub(super) windows: AtomicU64,
     pub(super) flow_rows: AtomicU64,
+    pub(super) flows_grouped: AtomicU64,
+    pub(super) flows_ungrouped: AtomicU64,
     pub(super) raw_packets: AtomicU64,
     pub(super) raw_packets_dropped: AtomicU64,
     pub(super) alert_rows: AtomicU64,
@@ -245,6 +251,8 @@ impl Counters {
             batches: self.batches.load(Relaxed),
             windows: self.windows.load(Relaxed),
             flow_rows: self.flow_rows.load(Relaxed),
+            flows_grouped: self.flows_grouped.load(Relaxed),
+            flows_ungrouped: self.flows_ungrouped.load(Relaxed),
             raw_packets: self.raw_packets.load(Relaxed),
             raw_packets_dropped: self.raw_packets_dropped.load(Relaxed),
             alert_rows: self.alert_rows.load(Relaxed),

@@ -9,7 +9,7 @@ use tokio::task::JoinHandle;
 
 use super::stats::Counters;
 use super::task::Task;
-use super::{Anomaly, FeatureRow, Notice, RunKey, Store, StoreError};
+use super::{Anomaly, FeatureRow, FlowGroup, Notice, RunKey, Store, StoreError};
 use nta_core::baseline::Export;
 use nta_core::domain::{Alert, FlowRecord, Mode, RawPacket, Readings};
 use nta_core::window::Window;
@@ -28,6 +28,8 @@ pub struct WindowBatch {
     pub window: Option<Window>,
     /// Flows that changed, cumulative.
     pub flows: Vec<FlowRecord>,
+    /// Rows that stand for many flows, new ones and those that changed.
+    pub groups: Vec<FlowGroup>,
     /// Heads of frames.
     pub raw_packets: Vec<RawPacket>,
     /// Longer windows that closed with it, each with how many base windows it has.
@@ -57,6 +59,7 @@ impl WindowBatch {
         let heads: usize = self.raw_packets.iter().map(|packet| packet.head.len()).sum();
         let vectors: usize = self.features.iter().map(|row| row.vector.len() * size_of::<f64>()).sum();
         of(self.flows.len(), size_of::<FlowRecord>())
+            + of(self.groups.len(), GROUP_BYTES)
             + of(self.raw_packets.len(), size_of::<RawPacket>())
             + of(self.alerts.len() + self.anomalies.len() + self.notices.len(), FOUND_BYTES)
             + of(self.features.len(), size_of::<FeatureRow>())
@@ -67,6 +70,8 @@ impl WindowBatch {
 
 /// An alert or anomaly with its texts.
 const FOUND_BYTES: usize = 2048;
+/// A row of many flows with its examples.
+const GROUP_BYTES: usize = 1024;
 /// A window with its lists.
 const WINDOW_BYTES: usize = 8192;
 
@@ -142,6 +147,12 @@ impl StoreWriter {
     /// Counts the head of a frame for which the caller had no room.
     pub fn note_raw_packet_dropped(&self) {
         self.counters.raw_packets_dropped.fetch_add(1, Relaxed);
+    }
+
+    /// Counts flows that went into rows of many, and flows that got their own after all.
+    pub fn note_grouped(&self, grouped: u64, ungrouped: u64) {
+        self.counters.flows_grouped.fetch_add(grouped, Relaxed);
+        self.counters.flows_ungrouped.fetch_add(ungrouped, Relaxed);
     }
 
     /// Counts a batch that the caller had to give up, apart from its alerts.

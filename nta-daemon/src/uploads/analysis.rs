@@ -293,7 +293,8 @@ impl Sink for Seen<'_> {
             PipelineEvent::Window(snapshot) if snapshot.span == Span::Base => self.0.window(&snapshot.window),
             PipelineEvent::Alert(_change, alert) => self.0.alert(alert),
             PipelineEvent::Packet(event) => self.0.event(event),
-            PipelineEvent::Window(_)
+            PipelineEvent::Closing(_)
+            | PipelineEvent::Window(_)
             | PipelineEvent::FlowGone(_)
             | PipelineEvent::Judged(_)
             | PipelineEvent::Closed(_) => {}

@@ -8,8 +8,8 @@ use axum::http::{Method, Request, StatusCode, header};
 use nta_common::flow::Counts;
 use nta_common::{Counter, LedgerSlot};
 use nta_core::domain::{
-    Attachment, DetectionCounts, Endpoint, FlowId, FlowRecord, Interface, LearningState, Ledger, MapFill, MetricState,
-    Mode, NicCounts, Status, TcpCounts, Timestamp,
+    Attachment, DetectionCounts, EndReason, Endpoint, FlowId, FlowRecord, Interface, LearningState, Ledger, MapFill,
+    MetricState, Mode, NicCounts, Status, TcpCounts, Timestamp,
 };
 use nta_core::window::{Rtt, TcpSent, Window};
 use nta_daemon::api::{AnalysisAccess, ApiState, router};
@@ -17,7 +17,7 @@ use nta_daemon::config::Config;
 use nta_daemon::pipeline::baselines::BaselineHandle;
 use nta_daemon::pipeline::metrics::MetricsHandle;
 use nta_daemon::pipeline::mutes::MuteHandle;
-use nta_daemon::store::{Run, Store, StoreWriter, WindowBatch};
+use nta_daemon::store::{FlowGroup, Many, Run, Store, StoreWriter, WindowBatch};
 use serde_json::Value;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -219,6 +219,15 @@ pub(crate) fn flow(id: u64) -> FlowRecord {
         history: nta_core::domain::History::parse("ShADad"),
         ended: None,
     }
+}
+
+/// A row of 5,000 flows from made-up sources.
+pub(crate) fn group(id: u64) -> FlowGroup {
+    let mut flow = FlowRecord { ended: Some(EndReason::Idle), ..flow(id) };
+    (flow.originator.address, flow.originator.port) = ([0, 0, 0, 0].into(), 0);
+    let example = [([198, 51, 100, 7].into(), 1234), (flow.responder.address, flow.responder.port)];
+    let many = Many { flows: 5000, sources: 4990, destinations: 1, destination_ports: 1, examples: vec![example] };
+    FlowGroup { flow, many }
 }
 
 pub(crate) fn status(windows_closed: u64) -> Status {

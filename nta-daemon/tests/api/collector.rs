@@ -223,7 +223,7 @@ async fn what_can_never_be_stored_leaves_the_stream_is_said_and_counted() {
         said.push(answers.next().await.expect("an answer"));
     }
     let problem = |place: usize| String::from_utf8_lossy(&said[place].payload).into_owned();
-    assert!(problem(0).contains("does not begin with ntaship1") && problem(1).contains("ntaship9"), "{said:?}");
+    assert!(problem(0).contains("does not begin with ntaship2") && problem(1).contains("ntaship9"), "{said:?}");
     // What another sensor's subject carries is not stored either.
     let gateway = gateway(&url, "").await;
     gateway.commit(1..=2).await;

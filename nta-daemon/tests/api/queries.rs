@@ -3,11 +3,12 @@
 use axum::body::{Body, to_bytes};
 use axum::http::{HeaderMap, Request, StatusCode, header};
 use nta_core::domain::{AlertChange, AlertKind, FlowRecord, Severity};
-use serde_json::Value;
+use nta_daemon::store::WindowBatch;
+use serde_json::{Value, json};
 use tower::ServiceExt as _;
 
 use crate::alerts::{alert, emit};
-use crate::app::{App, HOST, flow, parse, time};
+use crate::app::{App, HOST, flow, group, parse, time};
 
 /// An alert of each severity, of three kinds.
 async fn with_alerts() -> App {
@@ -81,6 +82,32 @@ async fn an_icmp_type_is_no_port() {
     assert_eq!(ids(&app.json("/api/flows?from=0&port=8&host=10.0.0.1").await), ["0000000000000002"]);
     assert_eq!(ids(&app.json("/api/flows?from=0&proto=icmp").await), ["0000000000000001"]);
     assert_eq!(ids(&app.json("/api/flows?from=0&host=::ffff:10.0.0.1&proto=1").await), ["0000000000000001"]);
+}
+
+#[tokio::test]
+async fn a_row_of_many_flows_says_what_it_stands_for_in_lists_and_files() {
+    let app = App::with(0, 0).await;
+    app.batch(WindowBatch { flows: vec![flow(1)], groups: vec![group(2)], ..WindowBatch::default() }).await;
+    let page = app.json("/api/flows?from=0&sort=time").await;
+    let [one, many] = [&page["items"][0], &page["items"][1]];
+    assert_eq!((&one["flows"], &one["group"]), (&1.into(), &Value::Null), "{one}");
+    assert!(one["community_id"].is_string() && many["community_id"].is_null(), "{many}");
+    assert_eq!((&many["flows"], &many["source"]), (&5000.into(), &"0.0.0.0".into()), "{many}");
+    let example =
+        json!({"source": "198.51.100.7", "source_port": 1234, "destination": "10.0.0.2", "destination_port": 53});
+    let of = json!({"sources": 4990, "destinations": 1, "destination_ports": 1, "examples": [example]});
+    assert_eq!(many["group"], of);
+    let (_, _, csv) = app.get("/api/export?what=flows&format=csv&from=0").await;
+    let csv = String::from_utf8(csv).expect("text");
+    assert!(csv.lines().nth(2).is_some_and(|line| line.contains(",5000,")), "{csv}");
+    let (_, _, eve) = app.get("/api/export?what=flows&format=eve&from=0").await;
+    let eve = String::from_utf8(eve).expect("text");
+    let ids: Vec<bool> = eve.lines().map(|line| line.contains("community_id")).collect();
+    assert_eq!(ids, [true, false], "{eve}");
+    // The host that they share has them all, and nobody in particular is a host.
+    let host = app.json("/api/hosts/10.0.0.2").await;
+    assert_eq!((&host["flows"], &host["flows_in"]), (&5001.into(), &5001.into()), "{host}");
+    assert_eq!(app.get("/api/hosts/0.0.0.0").await.0, StatusCode::NOT_FOUND);
 }
 
 #[tokio::test]

@@ -20,7 +20,7 @@ use tokio::sync::watch;
 use tower::ServiceExt as _;
 
 use crate::alerts::{alert, emit};
-use crate::app::{App, HOST, flow, parse, time, window};
+use crate::app::{App, HOST, flow, group, parse, time, window};
 
 /// What a column is changed into, as SQL.
 const VALUES: [&str; 8] = ["'text'", "x'ff00'", "9223372036854775807", "1.5", "-1", "'{}'", "NULL", "''"];
@@ -121,6 +121,7 @@ async fn template(folder: &Path) -> Vec<(String, String, u64)> {
         features: (1..=ROWS).map(features).collect(),
         raw_packets: heads,
         flows: hosts.collect(),
+        groups: (1..=ROWS).map(|n| group(200 + n)).collect(),
         ..WindowBatch::default()
     })
     .await;

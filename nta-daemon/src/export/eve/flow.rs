@@ -42,7 +42,9 @@ pub fn flow(flow: &Value) -> Value {
         "alerted": false,
     });
     event.insert("flow".to_owned(), record);
-    event.insert("community_id".to_owned(), text(flow, "community_id").into());
+    if let Some(id) = flow["community_id"].as_str() {
+        event.insert("community_id".to_owned(), id.into());
+    }
     if flow["tcp"].is_object() {
         event.insert("tcp".to_owned(), tcp(flow, conn_state));
     }

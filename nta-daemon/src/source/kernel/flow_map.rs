@@ -8,13 +8,14 @@ use std::os::fd::AsFd as _;
 
 use aya::Pod;
 use aya::maps::MapData;
-use nta_common::{Embryo, FlowStats};
+use nta_common::{Embryo, FlowKey4, FlowKey6, FlowStats};
 use nta_loader::Handles;
 use nta_loader::elements::{delete, delete_all, lookup, lookup_and_delete};
 
 use super::read::MapReader;
+use super::tracker::Tracker;
 use crate::source::SourceError;
-use nta_core::domain::MapFill;
+use nta_core::domain::{FlowKey, MapFill, Origin};
 
 /// What a hash map entry takes in the kernel beyond key and value (`struct htab_elem`).
 pub(super) const ENTRY_OVERHEAD: u64 = 48;
@@ -83,6 +84,19 @@ impl<K: Pod + Send> FlowMap<K> {
     pub(super) fn fill(&self) -> [MapFill; 2] {
         [self.whole.fill(), self.embryos.fill()]
     }
+}
+
+/// Before the first reading: flows of one packet that a run before reported in rows of many.
+pub(super) fn recall(
+    (v4, v6): (&mut FlowMap<FlowKey4>, &mut FlowMap<FlowKey6>),
+    tracker: &mut Tracker,
+    origin: &Origin,
+) -> Result<(), SourceError> {
+    if tracker.recalls() {
+        v4.embryos.read(|key, first| tracker.recall(FlowKey::V4(*key), first, origin))?;
+        v6.embryos.read(|key, first| tracker.recall(FlowKey::V6(*key), first, origin))?;
+    }
+    Ok(())
 }
 
 /// Keys for which room is kept between two readings.

@@ -7,7 +7,7 @@ use aya::maps::{Map, MapData, PerCpuArray};
 use nta_common::{CpuSlot, FlowKey4, FlowKey6, OverflowKey, Volume};
 use nta_loader::{Handles, LeftBehind, monotonic_ns};
 
-use super::flow_map::{FlowMap, Reading};
+use super::flow_map::{FlowMap, Reading, recall};
 use super::maps::{counted, map_error};
 use super::read::MapReader;
 use super::tracker::Tracker;
@@ -52,6 +52,7 @@ impl LeftMaps {
         origin: &Origin,
         sink: &mut Sink<'_>,
     ) -> Result<(), SourceError> {
+        recall((&mut self.v4, &mut self.v6), tracker, origin)?;
         tracker.rewind(monotonic_ns());
         let mut keys = Vec::new();
         let mut read = |key: FlowKey, reading: Reading<'_>| {

@@ -12,7 +12,7 @@ use nta_loader::elements::{delete, lookup, lookup_and_delete};
 use nta_loader::{Assigned, Attached, Handles, LEFT, Pinned, monotonic_ns};
 
 use super::events::EventRing;
-use super::flow_map::{ENTRY_OVERHEAD, FlowMap, Reading};
+use super::flow_map::{ENTRY_OVERHEAD, FlowMap, Reading, recall};
 use super::left::LeftMaps;
 use super::nat::{ConnectionTable, Translations};
 use super::nested::NestedMap;
@@ -126,7 +126,8 @@ impl KernelFlows {
             let is_of = |of: &String| *of == *maps || Some(of) == read_out;
             if let Some(resume) = resume.filter(|resume| is_of(&resume.readings.maps)) {
                 flows.resumed_ns = Some(resume.readings.time_ns);
-                flows.tracker.resume(resume.flows, resume.readings.clock_offset_ns);
+                let Readings { clock_offset_ns, time_ns, .. } = resume.readings;
+                flows.tracker.resume(resume.flows, clock_offset_ns, time_ns);
             }
             flows.resumed_ns = flows.resumed_ns.max(*handed_over_ns);
         }
@@ -229,6 +230,7 @@ impl FlowSource for KernelFlows {
         if let Some(nested) = &mut self.nested {
             tracker.nest(&origin, |visit| nested.read(visit))?;
         }
+        recall((&mut self.v4, &mut self.v6), tracker, &origin)?;
         tracker.rewind(monotonic_ns());
         self.v4.drain(|key, reading| tracker.read(FlowKey::V4(*key), reading, &origin, sink))?;
         self.v6.drain(|key, reading| tracker.read(FlowKey::V6(*key), reading, &origin, sink))?;

@@ -12,6 +12,7 @@ mod nat;
 mod nested;
 pub mod packet_socket;
 mod read;
+mod told;
 mod tracker;
 
 pub use clock::LiveClock;

@@ -7,16 +7,16 @@
 
 use std::collections::{HashMap, HashSet};
 use std::hash::BuildHasher as _;
-use std::net::IpAddr;
 
 use nta_common::tunnel::{Inner, Outer};
 use nta_common::{Embryo, FlowStats};
 
 use super::flow_map::Reading;
+use super::told::{Reported, Told};
 use crate::source::nested::{self, Parents};
 use crate::source::places::Places;
 use crate::source::{Sink, SourceError};
-use nta_core::domain::{EndReason, FlowId, FlowKey, FlowRecord, Names, Origin, Timestamp, Tracked};
+use nta_core::domain::{EndReason, FlowId, FlowKey, FlowRecord, Names, Origin, Readings, Timestamp, Tracked};
 
 /// Every flow that the maps hold, as last read. Bounded by the maps themselves.
 #[derive(Default)]
@@ -53,57 +53,11 @@ pub(super) struct Tracker {
 /// minutes of silence, and then the other end may begin one.
 const BEGAN_NS: u64 = 120_000_000_000;
 
-/// What a run before reported, by protocol and endpoints, the smaller one first.
-#[derive(Default)]
-struct Reported {
-    flows: HashMap<(u8, [(IpAddr, u16); 2]), FlowRecord>,
-    clock_offset_ns: u64,
-}
-
-impl Reported {
-    fn key(proto: u8, mut endpoints: [(IpAddr, u16); 2]) -> (u8, [(IpAddr, u16); 2]) {
-        endpoints.sort_unstable();
-        (proto, endpoints)
-    }
-
-    /// The state behind the last reading of the run before; a new one where it did not report the flow.
-    fn track(&mut self, key: &FlowKey, reading: &FlowStats, origin: &Origin) -> Tracked {
-        if self.flows.is_empty() {
-            return Tracked::new(key, reading, origin);
-        }
-        match self.flows.remove(&Self::key(key.proto(), key.endpoints())) {
-            Some(reported) => Tracked::resumed(key, reading, origin, &reported, self.clock_offset_ns),
-            None => Tracked::new(key, reading, origin),
-        }
-    }
-}
-
 /// Of this reading and of the one before.
 #[derive(Default)]
 struct Claims {
     now: HashSet<FlowKey, foldhash::fast::RandomState>,
     before: HashSet<FlowKey, foldhash::fast::RandomState>,
-}
-
-/// A flow of one packet, as it was told.
-struct Told {
-    first: Embryo,
-    id: FlowId,
-    /// As in [`Slot`].
-    expiry: Timestamp,
-    reason: EndReason,
-}
-
-impl Told {
-    /// The state behind what was told.
-    fn tracked(&self, key: &FlowKey, origin: &Origin) -> Tracked {
-        let reading = self.first.grown(key.proto());
-        let mut flow = Tracked::new(key, &reading, origin);
-        flow.take(key, &reading, origin, None, &mut |_| {});
-        // It was named when it was told; a reading of another capture names otherwise.
-        flow.id = self.id;
-        flow
-    }
 }
 
 /// One flow.
@@ -132,16 +86,29 @@ impl Tracker {
         self.index.len() + self.firsts.len()
     }
 
-    /// The first reading goes on from what a run before reported.
-    pub(super) fn resume(&mut self, flows: Vec<FlowRecord>, clock_offset_ns: u64) {
+    /// The first reading goes on from what a run before reported, whose last window ended then.
+    pub(super) fn resume(&mut self, flows: Vec<FlowRecord>, clock_offset_ns: u64, ended_ns: u64) {
         let key = |flow: &FlowRecord| Reported::key(flow.proto, flow.counted_as());
-        self.reported = Reported { flows: flows.into_iter().map(|flow| (key(&flow), flow)).collect(), clock_offset_ns };
+        let flows = flows.into_iter().map(|flow| (key(&flow), flow)).collect();
+        self.reported = Reported { flows, clock_offset_ns, until_ns: ended_ns.saturating_sub(Readings::MARGIN_NS) };
+    }
+
+    /// Whether the next reading goes on from what a run before reported in rows of many.
+    pub(super) const fn recalls(&self) -> bool {
+        self.reported.until_ns > 0
+    }
+
+    /// An entry of one packet, before the first reading: of a flow that a run before may have reported with others.
+    pub(super) fn recall(&mut self, key: FlowKey, first: &Embryo, origin: &Origin) {
+        if !first.is_claim() && self.reported.has_grouped(&key, first.grown(key.proto()).first_ns) {
+            self.firsts.insert(key, Told::report(&key, first, origin, true, &mut |_| {}));
+        }
     }
 
     /// A reading of the maps is complete: what comes now is new, and flows that a run before reported and that are not in the
     /// maps any more are over.
     pub(super) fn gone(&mut self) -> Vec<FlowRecord> {
-        let gone = std::mem::take(&mut self.reported.flows).into_values();
+        let gone = std::mem::take(&mut self.reported).flows.into_values();
         gone.map(|flow| FlowRecord { ended: Some(EndReason::Idle), ..flow }).collect()
     }
 
@@ -227,11 +194,7 @@ impl Tracker {
                 return self.claims.before.contains(&key);
             }
             None if is_plain && self.reported.flows.is_empty() && !self.began.contains_key(&key) => {
-                let reading = first.grown(key.proto());
-                let mut flow = Tracked::new(&key, &reading, origin);
-                flow.take(&key, &reading, origin, None, sink);
-                let (expiry, reason) = flow.expiry(&key, &reading);
-                self.firsts.insert(key, Told { first: *first, id: flow.id, expiry, reason });
+                self.firsts.insert(key, Told::report(&key, first, origin, false, sink));
             }
             _ => self.take(key, &first.grown(key.proto()), false, origin, sink),
         }
@@ -358,7 +321,10 @@ impl Tracker {
     ) {
         if let Some(told) = self.firsts.remove(key) {
             if let Some(last) = last {
-                told.tracked(key, origin).take(key, last, origin, Some(reason), sink);
+                let mut flow = told.tracked(key, origin);
+                if !told.is_grouped || !flow.is_at(last) {
+                    flow.take(key, last, origin, Some(reason), sink);
+                }
             }
             return;
         }

@@ -55,6 +55,7 @@ pub(in crate::store) fn sqlite() -> Migrator {
         37 "joint alerts" "0037_joint_alerts.sql",
         38 "packet logs" "0038_packet_logs.sql",
         39 "large flows" "0039_large_flows.sql",
+        40 "flow groups" "0040_flow_groups.sql",
     }
 }
 
@@ -94,6 +95,7 @@ pub(in crate::store) fn postgres() -> Migrator {
         36 "window sizes" "0036_window_sizes.sql",
         37 "window parts" "0037_window_parts.sql",
         38 "large flows" "0038_large_flows.sql",
+        39 "flow groups" "0039_flow_groups.sql",
     }
 }
 

@@ -229,6 +229,10 @@ impl Snapshot {
         let apart =
             "Alerts of gateways that stay by themselves because the one of several has as many parts as it may have";
         page.one("store_alerts_not_joined", apart, COUNTER, store.alerts_not_joined as f64)?;
+        let grouped = "Flows stored with others in one row, as floods and scans make them";
+        page.one("store_flows_grouped", grouped, COUNTER, store.flows_grouped as f64)?;
+        let ungrouped = "Of these, flows that went on and got a row of their own";
+        page.one("store_flows_ungrouped", ungrouped, COUNTER, store.flows_ungrouped as f64)?;
         let dropped = store.raw_packets_dropped as f64;
         page.one("store_raw_packets_dropped", "Heads of frames of which a window had too many", COUNTER, dropped)?;
         let mut unreadable = Vec::new();
