@@ -35,15 +35,13 @@ use crate::sink::jsonl::MirrorError;
 use crate::sink::remote_write::RemoteWriteError;
 use crate::sink::ship;
 use crate::sink::ship::Shipping;
-use crate::sink::store::StoreOutput;
 use crate::sink::webhook::Webhooks;
-use crate::store::{Found, Lease, LeftSpool, Run, Store, StoreError, StoreWriter, baselines_name, spools_of};
+use crate::store::{Lease, LeftSpool, Run, Store, StoreError, StoreWriter, baselines_name, spools_of};
 use crate::telemetry::RECORDS;
 use crate::uploads::Uploads;
 use nta_core::alerting::EarlierAlert;
 use nta_core::baseline::{BaselineConfig, Baselines, Import};
 use nta_core::domain::{IdentityScope, Mode, Readings, Resume, RunId, SensorId, Status, Timestamp};
-use nta_core::window::Lengths;
 
 pub use analysis::Analysis;
 use analysis::Looked;
@@ -351,22 +349,11 @@ impl App {
     /// Stores from where this run reads its maps, for the next start if this one is killed before its first window.
     pub async fn begin_readings(&self, readings: &Readings) {
         if let Err(error) = self.store.begin_readings(&self.run, readings).await {
-            let consequence = "a kill before the first window loses what was counted until then";
-            tracing::warn!(error = error.chain(), consequence, "not stored from where the maps are read");
+            tracing::warn!(
+                error = error.chain(),
+                "not stored from where the maps are read: a kill now loses what was counted"
+            );
         }
-    }
-
-    /// An output that stores what the pipeline produces. Live, it never waits for the database; a replay does.
-    fn output(&self) -> StoreOutput {
-        let waits = self.status.borrow().mode == Mode::Replay;
-        let mode = self.status.borrow().mode;
-        let lengths = if waits { Lengths::Nominal } else { Lengths::Measured };
-        let found = Found::new(self.store.clone(), self.config.store.feature_hosts).with_lengths(lengths);
-        let output =
-            StoreOutput::new(self.writer.clone(), self.status.clone(), found, (mode, self.baselines.clone()), waits);
-        let (group_flows, is_pinned) = self.config.group_flows(mode);
-        let output = output.that_groups(group_flows, is_pinned);
-        if self.is_known { output.that_stores_nothing() } else { output }
     }
 }
 

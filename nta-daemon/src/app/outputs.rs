@@ -1,4 +1,4 @@
-//! What a live run gives to others beside the API: lines, events, flows, metrics, hours.
+//! What a run gives to the store, and a live one to others beside the API: lines, events, flows, metrics, hours.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use super::AppError;
+use super::{App, AppError};
 use crate::api::{self, ApiState};
 use crate::capture::clock;
 use crate::config::Config;
@@ -16,7 +16,10 @@ use crate::sink::eve::EveOutput;
 use crate::sink::ipfix::IpfixExporter;
 use crate::sink::jsonl::Mirror;
 use crate::sink::remote_write::RemoteWrite;
-use crate::store::Store;
+use crate::sink::store::StoreOutput;
+use crate::store::{Found, Store};
+use nta_core::domain::Mode;
+use nta_core::window::Lengths;
 
 /// How long a shutdown waits for the push that says that all series end.
 const DEADLINE: Duration = Duration::from_secs(3);
@@ -32,6 +35,20 @@ pub(super) struct Outputs {
     history: Option<History>,
     /// Pushes metrics, once there is an API.
     pushes: Option<JoinHandle<()>>,
+}
+
+impl App {
+    /// An output that stores what the pipeline produces. Live, it never waits for the database; a replay does.
+    pub(super) fn output(&self) -> StoreOutput {
+        let mode = self.status.borrow().mode;
+        let waits = mode == Mode::Replay;
+        let lengths = if waits { Lengths::Nominal } else { Lengths::Measured };
+        let found = Found::new(self.store.clone(), self.config.store.feature_hosts).with_lengths(lengths);
+        let beside = (mode, self.baselines.clone());
+        let output = StoreOutput::new(self.writer.clone(), self.status.clone(), found, beside, waits);
+        let output = output.that_groups(self.config.group_flows(mode));
+        if self.is_known { output.that_stores_nothing() } else { output }
+    }
 }
 
 impl Outputs {

@@ -9,7 +9,7 @@ use tokio::sync::watch;
 use tokio::task::{JoinError, JoinHandle};
 use tokio_util::sync::CancellationToken;
 
-use super::{App, AppError, Hangup, Signal, Signals, StoreOutput, muted};
+use super::{App, AppError, Hangup, Signal, Signals, muted};
 use crate::capture::control::CaptureHandle;
 use crate::pipeline::baselines::BaselineHandle;
 use crate::pipeline::detecting::DetectHandle;
@@ -20,6 +20,7 @@ use crate::service;
 use crate::sink::eve::EveOutput;
 use crate::sink::ipfix::IpfixExporter;
 use crate::sink::jsonl::Mirror;
+use crate::sink::store::StoreOutput;
 use crate::store::{StoreError, StoreStats};
 use nta_core::alerting::EarlierAlert;
 use nta_core::domain::{IdentityScope, Mode, Status};

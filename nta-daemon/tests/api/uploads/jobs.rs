@@ -35,7 +35,15 @@ async fn the_analysis_of_an_upload_is_a_job() {
     let (_, list) = site.get("/api/jobs?kind=analyse").await;
     assert_eq!(list["items"].as_array().map(Vec::len), Some(1), "{list}");
     // Who follows the stream learns it.
-    let events = site.store.events_after(0, 1000).await.expect("events");
+    let mut events = Vec::new();
+    for _ in 0..500 {
+        events = site.store.events_after(0, 1000).await.expect("events");
+        // A job shows its end before the event of it is stored.
+        if events.iter().any(|event| event.kind == "job_ended") {
+            break;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
     for (kind, key, value) in [
         ("upload_received", "file_id", &answer["file_id"]),
         ("job_begun", "id", &answer["job"]),
