@@ -80,6 +80,29 @@ fn a_flood_is_few_rows_that_have_every_flow_and_packet_over_a_kill() {
     assert!(daemon.stop().success());
 }
 
+#[test]
+fn a_flood_whose_sources_come_again_is_few_rows_as_well() {
+    const TEST: &str = "a_flood_whose_sources_come_again_is_few_rows_as_well";
+    if !can_run(TEST, &["python3"]) {
+        return;
+    }
+    let _alone = alone();
+    let (folder, pair) = (tempfile::tempdir().expect("a folder"), Pair::silent());
+    let config = folder.path().join("nta.toml");
+    std::fs::write(&config, "[store]\ngroup_flows = 100\n").expect("a configuration");
+    let mut daemon = Daemon::start_with(&pair.inside, folder.path(), "v0", "auto", &config);
+    let sources = SYNS / 4;
+    for round in 1..=3 {
+        run(pair.peer.command("python3").args(["-c", SEND, "0", &sources.to_string()]));
+        daemon.wait_for_window();
+        daemon.wait_for_window();
+        let (rows, flows, packets) = stored(&daemon);
+        assert_eq!((windows(&daemon), flows, packets), (round * sources, sources, round * sources), "round {round}");
+        assert!(rows < sources / 20, "{rows} rows after round {round}");
+    }
+    assert!(daemon.stop().success());
+}
+
 /// Rows, and the flows and packets that they stand for.
 fn stored(daemon: &Daemon<'_>) -> (u64, u64, u64) {
     let rows = daemon.all("/api/alltraffic");

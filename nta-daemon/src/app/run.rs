@@ -25,7 +25,10 @@ use crate::store::{StoreError, StoreStats};
 use nta_core::alerting::EarlierAlert;
 use nta_core::domain::{IdentityScope, Mode, Status};
 
-/// How long a shutdown waits for the capture, and for the store.
+/// How long a shutdown waits for the capture: behind a flood its last window has all that the kernel's maps held. Of what the service manager
+/// gives (`TimeoutStopSec`) a third.
+const CAPTURE_DEADLINE: Duration = Duration::from_secs(20);
+/// How long a shutdown waits for the store.
 const DRAIN_DEADLINE: Duration = Duration::from_secs(10);
 /// How long a shutdown waits for requests under way. One that takes longer must not cost what is to be stored.
 const SERVER_DEADLINE: Duration = Duration::from_secs(2);
@@ -177,7 +180,7 @@ impl App {
         self.store.stops();
         let mut late = None;
         if done.is_none() && !working.is_finished() {
-            match tokio::time::timeout(DRAIN_DEADLINE, working).await {
+            match tokio::time::timeout(CAPTURE_DEADLINE, working).await {
                 Ok(Ok(work)) => done = Some(work),
                 Ok(Err(panicked)) => {
                     log_end("capture", &panicked);

@@ -140,7 +140,7 @@ pub struct Config {
 }
 
 impl Config {
-    /// Beyond how many unanswered flows of one packet that are alike these are one row, 0 for never, and whether a kill leaves maps from which the next
+    /// Beyond how many unanswered flows of few packets that are alike these are one row, 0 for never, and whether a kill leaves maps from which the next
     /// start goes on. Who analyses a capture sees every flow.
     pub fn group_flows(&self, mode: Mode) -> (u32, bool) {
         let most = if mode == Mode::Live { self.store.group_flows } else { 0 };

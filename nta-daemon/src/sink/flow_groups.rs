@@ -1,7 +1,8 @@
-//! Flows of one packet without an answer, which floods and scans make by the thousand: those of a window that have a service, a source or
+//! Flows of few packets without an answer, which floods and scans make by the thousand: those of a window that have a service, a source or
 //! a destination in common become one row, once there are more than each is of use.
 //!
-//! A flow that goes on after all is taken out of its row and gets its own, so that rows and what stands in them add up to all flows.
+//! A flow that goes on is taken out of its row, and is answered and gets its own or stands in one of the window in which it went on: rows and
+//! what stands in them add up to all flows.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher as _, RandomState};
@@ -17,6 +18,8 @@ const EXAMPLES: usize = 5;
 const MAX_KNOWN: usize = 1 << 20;
 /// So many times more of them share nothing but the destination: what goes to a few services is a row for each of these.
 const SERVICES: u32 = 4;
+/// Packets of a flow that may stand in a row of many: a SYN and the retries of it that Linux makes (`tcp_syn_retries`, 6).
+const FEW_PACKETS: u64 = 7;
 /// No candidate has this number.
 const NONE: u32 = u32::MAX;
 
@@ -25,6 +28,8 @@ pub(super) struct FlowGroups {
     /// So many keep a row each.
     most: u32,
     is_pinned: bool,
+    /// Packets of one of them at most.
+    most_packets: u64,
     /// Flows that began later keep a row each.
     until: Timestamp,
     hasher: RandomState,
@@ -48,7 +53,7 @@ pub(super) struct Moved {
 #[derive(Clone, Copy)]
 enum Known {
     Candidate(u32),
-    Grouped { group: u32, bytes: u32, ip_bytes: u32, payload: u32 },
+    Grouped { group: u32, packets: u8, bytes: u32, ip_bytes: u32, payload: u32 },
 }
 
 /// A flow that may be one of many.
@@ -77,11 +82,13 @@ struct Open {
 }
 
 impl FlowGroups {
-    /// Of flows that have something in common, `most` keep a row each. Where maps are pinned, the next start goes on from rows.
+    /// Of flows that have something in common, `most` keep a row each. Where maps are pinned, the next start goes on from rows: of a flow that has
+    /// none it must know how much was told, so that only flows of one packet stand together.
     pub(super) fn new(most: u32, is_pinned: bool) -> Self {
         Self {
             most,
             is_pinned,
+            most_packets: if is_pinned { 1 } else { FEW_PACKETS },
             until: Timestamp::from_nanos(u64::MAX),
             hasher: RandomState::new(),
             known: HashMap::default(),
@@ -103,15 +110,19 @@ impl FlowGroups {
     /// A flow that changed; whether it stands, or may stand, in a row of many.
     pub(super) fn take(&mut self, update: &FlowUpdate<'_>, flow: &FlowRecord) -> bool {
         if update.delta.is_some_and(|delta| delta.is_new) && update.flow.first < self.until {
-            self.take_new(flow)
+            self.put_together(flow)
         } else {
-            self.goes_on(flow.id);
-            false
+            self.goes_on(flow)
         }
     }
 
-    fn take_new(&mut self, flow: &FlowRecord) -> bool {
-        if !is_unanswered_packet(flow) || self.known.len() >= MAX_KNOWN {
+    /// A flow that is known goes on, or is another's row already; whether it still stands, or may stand, in a row of many.
+    fn goes_on(&mut self, flow: &FlowRecord) -> bool {
+        self.forget(flow.id) && self.put_together(flow)
+    }
+
+    fn put_together(&mut self, flow: &FlowRecord) -> bool {
+        if !is_unanswered(flow, self.most_packets) || self.known.len() >= MAX_KNOWN {
             return false;
         }
         let keys = self.keys(flow);
@@ -181,13 +192,14 @@ impl FlowGroups {
     }
 
     fn put(&mut self, flow: &FlowRecord, group: u32) {
-        let open = self.groups.entry(group).or_insert_with(|| Open::new(flow));
+        let open = self.groups.entry(group).or_insert_with(|| Open::new(flow, group));
         open.add(flow, &self.hasher);
         let short = |bytes: u64| u32::try_from(bytes).unwrap_or(u32::MAX);
         let sent = [flow.originator.sent, flow.responder.sent];
         let payload = [flow.originator.payload_bytes, flow.responder.payload_bytes];
         let grouped = Known::Grouped {
             group,
+            packets: sent.iter().map(|sent| sent.packets as u8).sum(),
             bytes: short(sent.iter().map(|sent| sent.bytes).sum()),
             ip_bytes: short(sent.iter().map(|sent| sent.ip_bytes).sum()),
             payload: short(payload.into_iter().flatten().sum()),
@@ -196,18 +208,19 @@ impl FlowGroups {
         self.moved.grouped += 1;
     }
 
-    /// A flow that is known goes on: it gets a row of its own.
-    fn goes_on(&mut self, id: FlowId) {
+    /// Takes a flow out of its row, or off the candidates; whether it was in one or among them.
+    fn forget(&mut self, id: FlowId) -> bool {
         match self.known.remove(&id) {
-            None => {}
+            None => return false,
             Some(Known::Candidate(number)) => self.drop_candidate(number),
-            Some(Known::Grouped { group, bytes, ip_bytes, payload }) => {
+            Some(Known::Grouped { group, packets, bytes, ip_bytes, payload }) => {
                 if let Some(open) = self.groups.get_mut(&group) {
-                    open.take_out([bytes, ip_bytes, payload].map(u64::from));
+                    open.take_out(packets.into(), [bytes, ip_bytes, payload].map(u64::from));
                     self.moved.ungrouped += 1;
                 }
             }
         }
+        true
     }
 
     /// It is none any more. It keeps its place, which others refer to.
@@ -261,10 +274,12 @@ impl FlowGroups {
     }
 }
 
-/// Whether a flow is a packet that nobody answered, between plain ends.
-fn is_unanswered_packet(flow: &FlowRecord) -> bool {
+/// Whether a flow is so many packets at most that nobody answered, between plain ends.
+fn is_unanswered(flow: &FlowRecord, most_packets: u64) -> bool {
     let FlowRecord { originator, responder, nesting, ended, .. } = flow;
-    originator.sent.packets + responder.sent.packets == 1
+    let [one, other] = [originator.sent.packets, responder.sent.packets];
+    one.min(other) == 0
+        && (1..=most_packets).contains(&one.max(other))
         && ended.is_none()
         && *nesting == Nesting::default()
         && originator.translated.is_none()
@@ -272,8 +287,8 @@ fn is_unanswered_packet(flow: &FlowRecord) -> bool {
 }
 
 impl Open {
-    fn new(first: &FlowRecord) -> Self {
-        let mut flow = FlowRecord { id: group_id(first.id), ended: Some(EndReason::Idle), ..*first };
+    fn new(first: &FlowRecord, number: u32) -> Self {
+        let mut flow = FlowRecord { id: group_id(first.id, number), ended: Some(EndReason::Idle), ..*first };
         for end in [&mut flow.originator, &mut flow.responder] {
             (end.sent, end.tcp) = Default::default();
             end.payload_bytes = end.payload_bytes.map(|_| 0);
@@ -315,12 +330,12 @@ impl Open {
         }
     }
 
-    fn take_out(&mut self, [bytes, ip_bytes, payload]: [u64; 3]) {
+    fn take_out(&mut self, packets: u64, [bytes, ip_bytes, payload]: [u64; 3]) {
         let FlowGroup { flow, many: Many { flows, .. } } = &mut self.group;
         // All are alike: they have the same events on the same side.
         let each = u32::try_from(*flows).unwrap_or(u32::MAX).max(1);
         for end in [&mut flow.originator, &mut flow.responder].into_iter().filter(|end| end.sent.packets > 0) {
-            end.sent.packets -= 1;
+            end.sent.packets = end.sent.packets.saturating_sub(packets);
             end.sent.bytes = end.sent.bytes.saturating_sub(bytes);
             end.sent.ip_bytes = end.sent.ip_bytes.saturating_sub(ip_bytes);
             end.payload_bytes = end.payload_bytes.map(|sum| sum.saturating_sub(payload));
@@ -351,10 +366,10 @@ const fn unspecified(address: IpAddr) -> IpAddr {
     }
 }
 
-/// Identity of the row whose first flow is this one, which may get a row of its own: mixed as in `SplitMix64` (Steele et al. 2014), so that
-/// different flows give different ones.
-const fn group_id(FlowId(first): FlowId) -> FlowId {
-    let mut id = first.wrapping_add(0x9e37_79b9_7f4a_7c15);
+/// Identity of the row of this number whose first flow is this one, which may get a row of its own, or be the first of a later one: as
+/// `SplitMix64` (Steele et al. 2014) makes them from a seed, so that different ones are different.
+const fn group_id(FlowId(first): FlowId, number: u32) -> FlowId {
+    let mut id = first.wrapping_add(0x9e37_79b9_7f4a_7c15_u64.wrapping_mul(number as u64 + 1));
     id = (id ^ (id >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     id = (id ^ (id >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
     FlowId(id ^ (id >> 31))
@@ -393,10 +408,18 @@ mod tests {
         }
     }
 
+    /// The flow after so many packets of each side, all but the first of the originator without an event.
+    fn of_packets(flow: FlowRecord, packets: [u64; 2]) -> FlowRecord {
+        let [originator, responder] =
+            packets.map(|packets| Counts { packets, bytes: 60 * packets, ip_bytes: 40 * packets });
+        let with = |end: Endpoint, sent| Endpoint { sent, ..end };
+        FlowRecord { originator: with(flow.originator, originator), responder: with(flow.responder, responder), ..flow }
+    }
+
     /// Takes them as one window: rows of one, and of many.
     fn window(groups: &mut FlowGroups, flows: impl Iterator<Item = FlowRecord>) -> (Vec<FlowRecord>, Vec<FlowGroup>) {
         let mut rows = Vec::new();
-        flows.for_each(|flow| rows.extend((!groups.take_new(&flow)).then_some(flow)));
+        flows.for_each(|flow| rows.extend((!groups.put_together(&flow)).then_some(flow)));
         let (mut many, moved) = groups.close(&mut rows);
         assert_eq!(moved.grouped - moved.ungrouped, many.iter().map(|group| group.many.flows).sum::<u64>());
         many.sort_by_key(|group| std::cmp::Reverse(group.many.flows));
@@ -466,7 +489,8 @@ mod tests {
         let (_, many) = window(&mut groups, flows.iter().copied());
         let first = &many[0];
         assert_eq!((first.many.flows, many.len()), (4, 1));
-        groups.goes_on(FlowId(2));
+        let answered = |n: usize| FlowRecord { conn_state: ConnState::Sf, ..of_packets(flows[n], [2, 1]) };
+        assert!(!groups.goes_on(&answered(2)));
         let (rows, moved) = (&mut Vec::new(), Moved { grouped: 0, ungrouped: 1 });
         let (changed, said) = groups.close(rows);
         assert_eq!((changed.len(), said), (1, moved));
@@ -474,7 +498,7 @@ mod tests {
         assert_eq!((now.flow.id, now.flow.first, now.many.flows), (first.flow.id, first.flow.first, 3));
         assert_eq!((packets, bytes, now.flow.originator.tcp.syn), (3, 180, 3));
         assert!(groups.close(rows).0.is_empty(), "said once");
-        [0, 1, 3].into_iter().for_each(|id| groups.goes_on(FlowId(id)));
+        [0, 1, 3].into_iter().for_each(|n| assert!(!groups.goes_on(&answered(n))));
         let (changed, _) = groups.close(rows);
         assert_eq!((changed[0].many.flows, changed[0].flow.originator.sent), (0, Counts::default()));
         assert!(groups.known.is_empty() && groups.groups.is_empty() && rows.is_empty());
@@ -484,11 +508,40 @@ mod tests {
     fn one_that_goes_on_within_the_window_is_neither_candidate_nor_member() {
         let mut groups = FlowGroups::new(3, false);
         let flows: Vec<_> = (0..6).map(|n| syn(n, [source(n), VICTIM], 443)).collect();
-        flows[..2].iter().for_each(|flow| assert!(groups.take_new(flow)));
-        groups.goes_on(FlowId(0));
-        flows[2..].iter().for_each(|flow| assert!(groups.take_new(flow)));
+        flows[..2].iter().for_each(|flow| assert!(groups.put_together(flow)));
+        assert!(!groups.goes_on(&of_packets(flows[0], [2, 1])));
+        flows[2..].iter().for_each(|flow| assert!(groups.put_together(flow)));
         let mut rows = Vec::new();
         let (many, _) = groups.close(&mut rows);
         assert_eq!((many[0].many.flows, rows.len()), (5, 0));
+    }
+
+    #[test]
+    fn what_is_sent_again_stands_in_a_row_of_the_window_in_which_it_was() {
+        let syn_again = |n| {
+            let mut flow = of_packets(syn(n, [source(n), VICTIM], 443), [2, 0]);
+            flow.originator.tcp.syn_retry = 1;
+            flow
+        };
+        let mut groups = FlowGroups::new(100, false);
+        let (rows, many) = window(&mut groups, (0..1000).map(|n| syn(n, [source(n), VICTIM], 443)));
+        assert_eq!((rows.len(), many[0].many.flows), (0, 1000));
+        // Half of them are sent again, the first among them, and one more of them is answered.
+        let own: Vec<_> = (0..500).map(syn_again).filter(|flow| !groups.goes_on(flow)).collect();
+        assert!(own.is_empty());
+        assert!(!groups.goes_on(&of_packets(syn(999, [source(999), VICTIM], 443), [1, 1])));
+        let mut rows = Vec::new();
+        let (mut now, moved) = groups.close(&mut rows);
+        now.sort_by_key(|group| group.many.flows);
+        assert_eq!((rows.len(), now.len(), moved), (0, 2, Moved { grouped: 500, ungrouped: 501 }));
+        let [before, again] = [&now[0], &now[1]].map(|group| (group.many.flows, group.flow.originator.sent.packets));
+        assert_eq!((before, again), ((499, 499), (500, 1000)));
+        assert_eq!((now[0].flow.id, now[1].flow.first), (many[0].flow.id, many[0].flow.first));
+        assert_ne!(now[0].flow.id, now[1].flow.id);
+        // Where the next start goes on from rows, each has its own.
+        let mut groups = FlowGroups::new(100, true);
+        let (_, many) = window(&mut groups, (0..1000).map(|n| syn(n, [source(n), VICTIM], 443)));
+        assert_eq!(many[0].many.flows, 1000);
+        assert_eq!((0..500).map(syn_again).filter(|flow| groups.goes_on(flow)).count(), 0);
     }
 }

@@ -81,7 +81,7 @@ impl StoreOutput {
         Self { stores_nothing: true, ..self }
     }
 
-    /// The same that stores unanswered flows of one packet together where more than so many of a window have something in common; 0 stores
+    /// The same that stores unanswered flows of few packets together where more than so many of a window have something in common; 0 stores
     /// each. Where maps are pinned, a kill leaves flows for the next start to go on with.
     #[must_use]
     pub fn that_groups(self, (most, is_pinned): (u32, bool)) -> Self {

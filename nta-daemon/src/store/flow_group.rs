@@ -19,10 +19,11 @@ pub struct FlowGroup {
     pub many: Many,
 }
 
-/// What a row stands for.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+/// What a row stands for; the column `members` holds all but how many.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Many {
     /// Flows; a row of none is removed.
+    #[serde(skip)]
     pub flows: u64,
     /// Different originators; estimated where there are many.
     pub sources: u64,
@@ -66,34 +67,17 @@ pub(super) struct GroupRow {
     pub(super) members: String,
 }
 
-/// What the column `members` holds.
-#[derive(Serialize, Deserialize)]
-struct Members {
-    sources: u64,
-    destinations: u64,
-    destination_ports: u64,
-    examples: Vec<[(IpAddr, u16); 2]>,
-}
-
 impl GroupRow {
     /// The row of many.
     pub(super) fn of(group: &FlowGroup) -> Result<FlowRow, StoreError> {
-        let Many { flows, sources, destinations, destination_ports, examples } = &group.many;
-        let members = Members {
-            sources: *sources,
-            destinations: *destinations,
-            destination_ports: *destination_ports,
-            examples: examples.clone(),
-        };
-        let members = encode("flows", group.flow.id.0, &members)?;
-        let row = Self { flows: to_sql(*flows), members };
+        let members = encode("flows", group.flow.id.0, &group.many)?;
+        let row = Self { flows: to_sql(group.many.flows), members };
         Ok(FlowRow { group: Some(Box::new(row)), ..FlowRow::from(&group.flow) })
     }
 
     /// Back from the columns.
     pub(super) fn read(flows: i64, members: &str) -> Result<Many, serde_json::Error> {
-        let Members { sources, destinations, destination_ports, examples } = serde_json::from_str(members)?;
-        Ok(Many { flows: from_sql(flows), sources, destinations, destination_ports, examples })
+        Ok(Many { flows: from_sql(flows), ..serde_json::from_str(members)? })
     }
 }
 
