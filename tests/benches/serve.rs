@@ -97,9 +97,10 @@ fn beside_a_capture(part: &str) {
     let ended = daemon.stop("TERM", Duration::from_secs(60));
     if part == "flood" {
         // What SQLite takes longer for than there is time waits on disk for the next start, and the status says so.
-        let waits =
-            daemon.log().lines().filter(|line| line.contains("wait on disk") || line.contains("are lost")).count();
-        println!("serve flood: ended with {ended}, {waits} lines of what waits on disk or is lost");
+        println!("serve flood: ended with {ended}");
+        let log = daemon.log();
+        let waits = |line: &&str| line.contains("wait on disk") || line.contains("lost") || line.contains("ERROR");
+        log.lines().filter(waits).for_each(|line| println!("serve flood: {line}"));
     } else {
         assert!(ended.success(), "{}", daemon.log());
     }

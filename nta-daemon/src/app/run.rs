@@ -30,6 +30,8 @@ use nta_core::domain::{IdentityScope, Mode, Status};
 const CAPTURE_DEADLINE: Duration = Duration::from_secs(20);
 /// How long a shutdown waits for the store.
 const DRAIN_DEADLINE: Duration = Duration::from_secs(10);
+/// How much of that the database has; the rest is there to write what it has not taken to the disk.
+const DATABASE_DEADLINE: Duration = Duration::from_secs(6);
 /// How long a shutdown waits for requests under way. One that takes longer must not cost what is to be stored.
 const SERVER_DEADLINE: Duration = Duration::from_secs(2);
 /// How long a shutdown waits for the server that is shipped to.
@@ -266,6 +268,13 @@ impl App {
             }
         }
         let store = self.store.clone();
+        let hurry = tokio::spawn({
+            let store = store.clone();
+            async move {
+                tokio::time::sleep(DATABASE_DEADLINE).await;
+                store.is_out_of_time();
+            }
+        });
         let ended = tokio::time::timeout(DRAIN_DEADLINE, async {
             if let Err(error) = self.writer.shutdown().await {
                 tracing::error!(error = error.chain(), "not everything is stored");
@@ -288,6 +297,7 @@ impl App {
         if ended.await.is_err() {
             tracing::warn!(deadline_s = DRAIN_DEADLINE.as_secs(), "shutdown took too long, giving up on the rest");
         }
+        hurry.abort();
         let stats = store.stats();
         if stats.waits_on_disk() {
             let folder = store.spool_folder().map(|folder| folder.display().to_string());

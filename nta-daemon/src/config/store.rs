@@ -47,7 +47,7 @@ section! {
         max_windows: u64 = 700_000 => ROWS,
         /// Flows kept.
         max_flows: u64 = 1_000_000 => ROWS,
-        /// Live, unanswered flows of at most seven packets, of one where maps are pinned, stand together in one row where more than so many of a window share a service, a source or
+        /// Live, unanswered flows of at most 100 packets, of one where maps are pinned, stand together in one row where more than so many of a window share a service, a source or
         /// a destination, as floods and scans make them; 0 keeps a row for each. A replay keeps each.
         group_flows: u32 = 500 => GROUPED,
         /// Feature vectors kept; with feature_hosts = 50 a busy network has a million a day.

@@ -18,8 +18,9 @@ const EXAMPLES: usize = 5;
 const MAX_KNOWN: usize = 1 << 20;
 /// So many times more of them share nothing but the destination: what goes to a few services is a row for each of these.
 const SERVICES: u32 = 4;
-/// Packets of a flow that may stand in a row of many: a SYN and the retries of it that Linux makes (`tcp_syn_retries`, 6).
-const FEW_PACKETS: u64 = 7;
+/// Packets of a flow that may stand in a row of many: a SYN with all of its retries (Linux makes 6, `tcp_syn_retries`), and what a flood sends
+/// again from the same made-up sources. A larger stream without an answer is of use by itself.
+const FEW_PACKETS: u64 = 100;
 /// No candidate has this number.
 const NONE: u32 = u32::MAX;
 

@@ -112,6 +112,9 @@ pub enum StoreError {
         /// The batch.
         number: i64,
     },
+    /// The process ends before the database has taken a batch.
+    #[error("the database takes longer than there is time before the end")]
+    OutOfTime,
     /// Another daemon holds the lease.
     #[error(
         "{holder}: another daemon captures for the sensor `{sensor}` with this database; stop it, or give this one \

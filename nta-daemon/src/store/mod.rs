@@ -98,6 +98,7 @@ mod writer;
 use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 
 use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
 
 pub use addresses::Addresses;
 pub use alert_counts::OpenAlerts;
@@ -162,6 +163,8 @@ pub struct Store {
     /// Folder and most bytes of the spool.
     spool: Option<(std::path::PathBuf, u64)>,
     counters: Arc<Counters>,
+    /// Cancelled when the end of the process waits for the database no longer.
+    out_of_time: CancellationToken,
     /// What is sent to a server.
     outbox: Option<Arc<std::sync::Mutex<Outbox>>>,
     /// How often a writer has committed something: readers of the event log wait for it.
@@ -189,6 +192,7 @@ impl Store {
             retention: Arc::default(),
             spool: None,
             counters: Arc::default(),
+            out_of_time: CancellationToken::new(),
             outbox: None,
             commits: Arc::default(),
             announced: Arc::default(),
@@ -271,6 +275,12 @@ impl Store {
     /// The process is about to end: what is to be written from now on is on disk first, where there is a spool.
     pub fn stops(&self) {
         self.counters.stopping.store(true, std::sync::atomic::Ordering::Relaxed);
+    }
+
+    /// The process waits for the database no longer: what is being written is broken off and goes to the spool with all that is queued, where there
+    /// is a spool.
+    pub fn is_out_of_time(&self) {
+        self.out_of_time.cancel();
     }
 
     /// How long transactions took that were committed, in seconds.

@@ -7,16 +7,17 @@ use tokio::sync::mpsc;
 use tracing::{error, info, warn};
 
 use super::announced::Announcer;
-use super::db::Query;
 use super::lease::Lock;
 use super::opening::Opening;
 use super::rows::{BatchRows, RunRow};
 use super::spool::Spool;
 use super::waiting::{Cut, Waiting};
-use super::write::Trouble;
 use super::writer::{Message, WindowBatch};
-use super::{RunKey, Store, StoreError, size, write};
+use super::{RunKey, Store, StoreError, size};
+use attempt::Attempt;
 use nta_core::domain::Mode;
+
+mod attempt;
 
 /// Wait after the first failed attempt; doubles with each.
 const FIRST_WAIT: Duration = Duration::from_millis(if cfg!(test) { 1 } else { 100 });
@@ -29,8 +30,6 @@ const MAX_MEMORY_BYTES: u64 = 256 << 20;
 /// Batches of a replay in one transaction, and bytes of them beyond which no other joins.
 const GROUP_BATCHES: usize = 64;
 const GROUP_BYTES: u64 = 8 << 20;
-/// Every so many batches another connection looks whether they are there.
-const VERIFY_EVERY: i64 = 16;
 /// Retention runs at the end of a run, with which its flows are over, after this many batches of a live run, and a replay's group at most
 /// before it: by so much there may be more rows than are kept …
 const RETAIN_BATCHES: u32 = 16;
@@ -66,15 +65,6 @@ pub(super) struct Task {
     batches: u32,
     rows: usize,
     measured: Option<Instant>,
-}
-
-/// An attempt to write batches that answered with an error. They may be in the database all the same.
-struct Attempt {
-    run: Vec<u8>,
-    first: i64,
-    last: i64,
-    /// Whether the trouble before it was logged with it.
-    with_trouble: bool,
 }
 
 impl Task {
@@ -203,6 +193,9 @@ impl Task {
         if self.store.counters.stopping.load(Relaxed) {
             self.spill(); // first: the database may take longer than there is time
         }
+        if self.is_out_of_time() {
+            return;
+        }
         loop {
             let spooled = self.spool.as_mut().and_then(Spool::front).map(|rows| self.late_or_not(rows));
             let is_spooled = spooled.is_some();
@@ -230,6 +223,7 @@ impl Task {
                     self.give_up(failure);
                     true
                 }
+                Err(StoreError::OutOfTime) => false,
                 Err(failure) => {
                     self.failed(failure.chain());
                     false
@@ -251,6 +245,16 @@ impl Task {
         }
         self.spill();
         size::measure_at_times(&self.store, &mut self.measured, Instant::now()).await;
+    }
+
+    /// Whether the process ends and waits for the database no longer.
+    fn is_out_of_time(&self) -> bool {
+        self.has_spool() && self.store.out_of_time.is_cancelled()
+    }
+
+    /// Whether the disk takes what the database does not.
+    const fn has_spool(&self) -> bool {
+        self.spool.is_some() && !self.spool_refuses
     }
 
     /// A batch of an earlier run that could not be read before one of this run was written leaves alone what is kept once for a
@@ -310,66 +314,6 @@ impl Task {
         error!(error = failure.chain(), "store: batch given up, it is refused for good");
     }
 
-    /// Commits batches of one run, and looks at times, and after every error, whether another connection finds them.
-    async fn commit(&mut self, group: &[BatchRows]) -> Result<(), StoreError> {
-        let (Some(first), Some(last)) = (group.first(), group.last()) else { return Ok(()) };
-        let trouble = self.trouble.trouble();
-        let known = self.failed.take().filter(|known| known.run == first.run.uuid && known.last >= first.number);
-        let (begin, result) = (Instant::now(), self.commit_and_verify(group, trouble.as_ref()).await);
-        let with_trouble = known.as_ref().is_some_and(|known| known.with_trouble);
-        let _ = result.as_ref().inspect_err(|error| self.store.database.note_failure(error));
-        let Ok(are_new) = result else {
-            // Those of the attempt before may be there as well.
-            let run = first.run.uuid.clone();
-            let last = known.as_ref().map_or(last.number, |known| known.last.max(last.number));
-            let first = known.as_ref().map_or(first.number, |known| known.first);
-            let with_trouble = trouble.is_some() || with_trouble;
-            self.failed = Some(Attempt { run, first, last, with_trouble });
-            return result.map(drop);
-        };
-        self.trouble.took(are_new.contains(&true) || with_trouble);
-        for (rows, is_new) in group.iter().zip(are_new) {
-            // One that is there already although an attempt failed was written by that attempt.
-            let is_known = |known: &Attempt| (known.first..=known.last).contains(&rows.number);
-            self.count(rows, is_new || known.as_ref().is_some_and(is_known));
-        }
-        self.failed = known.filter(|known| known.last > last.number);
-        self.store.commits.send_modify(|commits| *commits += 1);
-        self.store.counters.committed(begin.elapsed());
-        Ok(())
-    }
-
-    /// Counts a batch that is in the database.
-    fn count(&mut self, rows: &BatchRows, is_ours: bool) {
-        if is_ours {
-            self.store.counters.add_batch(rows);
-        }
-        self.batches += if rows.end.is_some() { RETAIN_BATCHES } else { 1 };
-        self.rows += rows.windows.len()
-            + rows.alerts.len()
-            + rows.flows.len()
-            + rows.features.len()
-            + rows.anomalies.len()
-            + rows.raw_packets.len();
-    }
-
-    async fn commit_and_verify(&self, group: &[BatchRows], trouble: Option<&Trouble>) -> Result<Vec<bool>, StoreError> {
-        let are_new = write::commit(&self.store, group, trouble).await?;
-        if self.store.database.was_replaced() {
-            return Err(StoreError::Replaced);
-        }
-        self.store.database.check_files().await?;
-        let is_due = group.len() > 1 || group.iter().any(|rows| rows.number % VERIFY_EVERY == 0);
-        if let Some(rows) = group.last().filter(|_| is_due || self.store.counters.failing.load(Relaxed)) {
-            let seen = Query::new("SELECT last_batch FROM runs WHERE uuid = $1").bind(rows.run.uuid.clone());
-            let seen = self.store.read("runs", seen, |row| Ok(row.first()?)).await?;
-            if seen.first().is_none_or(|last| *last < rows.number) {
-                return Err(StoreError::Unseen { number: rows.number });
-            }
-        }
-        Ok(are_new)
-    }
-
     async fn retain(&mut self) {
         if self.batches < RETAIN_BATCHES && self.rows < RETAIN_ROWS {
             return;
@@ -385,10 +329,13 @@ impl Task {
         let deadline = Instant::now() + FLUSH_WAIT;
         while self.ready() > 0 {
             self.drain().await;
-            if self.ready() == 0 || Instant::now() >= deadline {
+            if self.ready() == 0 || Instant::now() >= deadline || self.is_out_of_time() {
                 break;
             }
-            tokio::time::sleep(self.wait.min(LONGEST_WAIT)).await;
+            tokio::select! {
+                () = tokio::time::sleep(self.wait.min(LONGEST_WAIT)) => {}
+                () = self.store.out_of_time.cancelled(), if self.has_spool() => {}
+            }
         }
         let last = self.store.counters.last_error().map(|(_, error)| error).unwrap_or_default();
         match (std::mem::take(&mut self.lost), self.ready()) {
