@@ -39,11 +39,7 @@ fn a_wall_clock_that_is_set_stops_nothing_and_repeats_nothing() {
     let clock = Clock { file: folder.path().join("clock") };
     clock.set(600);
     let mut command = pair.inside.command("env");
-    command.args([
-        format!("LD_PRELOAD={}", library.display()),
-        format!("FAKETIME_TIMESTAMP_FILE={}", clock.file.display()),
-    ]);
-    command.args(["FAKETIME_NO_CACHE=1", "DONT_FAKE_MONOTONIC=1", "FAKETIME_DONT_FAKE_MONOTONIC=1"]);
+    command.args(clock.environment(&library));
     command.arg(daemon::binary()).args(daemon::arguments(folder.path(), "v0", "auto"));
     let mut daemon = Daemon::start_command(&pair.inside, folder.path(), &mut command);
     let _pings = pings(&pair, folder.path());
@@ -175,6 +171,17 @@ pub(crate) struct Clock {
 }
 
 impl Clock {
+    /// What a process has to find in its environment to go by it.
+    pub(crate) fn environment(&self, library: &Path) -> [String; 5] {
+        [
+            format!("LD_PRELOAD={}", library.display()),
+            format!("FAKETIME_TIMESTAMP_FILE={}", self.file.display()),
+            "FAKETIME_NO_CACHE=1".to_owned(),
+            "DONT_FAKE_MONOTONIC=1".to_owned(),
+            "FAKETIME_DONT_FAKE_MONOTONIC=1".to_owned(),
+        ]
+    }
+
     /// So many seconds ahead of the real one.
     pub(crate) fn set(&self, seconds: i64) {
         let new = self.file.with_extension("new");

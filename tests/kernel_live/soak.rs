@@ -90,14 +90,9 @@ fn soak() {
     let clock = Clock { file: folder.path().join("clock") };
     clock.set(0);
     let mut command = pair.inside.command("env");
+    command.current_dir(folder.path()); // the spool of a server's database lies there
     match faketime() {
-        Some(library) => {
-            command.args([
-                format!("LD_PRELOAD={}", library.display()),
-                format!("FAKETIME_TIMESTAMP_FILE={}", clock.file.display()),
-            ]);
-            command.args(["FAKETIME_NO_CACHE=1", "DONT_FAKE_MONOTONIC=1", "FAKETIME_DONT_FAKE_MONOTONIC=1"]);
-        }
+        Some(library) => drop(command.args(clock.environment(&library))),
         None => println!("not run: {TEST}: clock steps: libfaketime is not installed"),
     }
     command.arg(daemon::binary()).args(["run", "--interface", "v*", "--window", "2", "--database", &database.url()]);

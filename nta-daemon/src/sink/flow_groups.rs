@@ -108,9 +108,11 @@ impl FlowGroups {
         }
     }
 
-    /// A flow that changed; whether it stands, or may stand, in a row of many.
+    /// A flow that changed or is over; whether it stands, or may stand, in a row of many.
     pub(super) fn take(&mut self, update: &FlowUpdate<'_>, flow: &FlowRecord) -> bool {
-        if update.delta.is_some_and(|delta| delta.is_new) && update.flow.first < self.until {
+        if update.delta.is_none() {
+            self.ends(update)
+        } else if update.delta.is_some_and(|delta| delta.is_new) && update.flow.first < self.until {
             self.put_together(flow)
         } else {
             self.goes_on(flow)

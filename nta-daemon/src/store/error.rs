@@ -112,6 +112,12 @@ pub enum StoreError {
         /// The batch.
         number: i64,
     },
+    /// The database has not answered.
+    #[error("the database has not taken a batch within {seconds} s")]
+    NoAnswer {
+        /// How long was waited.
+        seconds: u64,
+    },
     /// The process ends before the database has taken a batch.
     #[error("the database takes longer than there is time before the end")]
     OutOfTime,

@@ -328,6 +328,8 @@ mod fleet_tests;
 #[cfg(test)]
 mod flow_group_tests;
 #[cfg(test)]
+mod hanging_tests;
+#[cfg(test)]
 mod hour_migration_tests;
 #[cfg(test)]
 mod jobs_tests;

@@ -1,5 +1,7 @@
 //! `GET /api/status`: everything the daemon reports about itself.
 
+use std::time::Duration;
+
 use axum::extract::State;
 use serde::{Deserialize, Serialize};
 
@@ -13,6 +15,9 @@ use crate::json::{StatusJson, seconds, words};
 use crate::pipeline::progress::Progress;
 use crate::sink::{Counters, Kind};
 use crate::store::{OutboxState, StoreStats};
+
+/// How long the database is waited for.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 #[derive(Debug, Serialize, Deserialize, utoipa::ToSchema)]
 pub(in crate::api) struct StatusPage {
@@ -122,7 +127,7 @@ impl ShippingJson {
     async fn of(state: &ApiState) -> Option<Self> {
         let shipping = state.shipping.as_ref()?;
         let (trouble, own) = (shipping.trouble(), shipping.state());
-        let outbox = state.store.outbox_state().await.ok();
+        let outbox = soon(async { state.store.outbox_state().await.ok() }).await;
         let count = |of: fn(&OutboxState) -> u64| outbox.as_ref().map(of);
         let (last_error_at, last_error) = own.last_error.map(|(at, error)| (at.to_string(), error)).unzip();
         Some(Self {
@@ -261,16 +266,24 @@ pub(in crate::api) async fn get(_: Query<()>, caller: Caller, State(state): Stat
     Json(page(&state, &caller).await)
 }
 
+/// What the database answers, if it does soon.
+async fn soon<T>(answer: impl Future<Output = Option<T>>) -> Option<T> {
+    tokio::time::timeout(PATIENCE, answer).await.ok().flatten()
+}
+
 pub(super) async fn page(state: &ApiState, caller: &Caller) -> StatusPage {
     let status = state.status();
     let now = now();
     let local = &state.analysis.detect.now().local_networks;
-    let store = StoreJson {
-        stored_windows: state.store.window_count().await.ok(),
-        stored_flows: state.store.flow_count().await.ok(),
-        analyses_shown: state.analyses_shown().await,
-        stats: state.store.stats(),
-    };
+    // Asked at once, and not waited for while the database hangs: the rest is what one wants to know then.
+    let (stored_windows, stored_flows, analyses_shown, token_demanded, shipping) = tokio::join!(
+        soon(async { state.store.window_count().await.ok() }),
+        soon(async { state.store.flow_count().await.ok() }),
+        soon(state.analyses_shown()),
+        soon(async { state.access.demands_token().await.ok() }),
+        ShippingJson::of(state),
+    );
+    let store = StoreJson { stored_windows, stored_flows, analyses_shown, stats: state.store.stats() };
     StatusPage {
         version: VERSION.to_owned(),
         timestamp: now.to_string(),
@@ -283,13 +296,13 @@ pub(super) async fn page(state: &ApiState, caller: &Caller) -> StatusPage {
         },
         access: AccessJson {
             // Who got here was let in, by what was known.
-            token_demanded: state.access.demands_token().await.unwrap_or(true),
+            token_demanded: token_demanded.unwrap_or(true),
             tls: state.tls.is_some(),
             role: caller.role.word().to_owned(),
             name: caller.name.clone(),
         },
         store,
-        shipping: ShippingJson::of(state).await,
+        shipping,
         collecting: state.collected.as_ref().map(CollectingJson::from),
         outputs: state.outputs.iter().map(|counters| OutputJson::of(counters)).collect(),
         process: process::read(),

@@ -1,7 +1,7 @@
-//! An attempt to write batches: committed, looked for by another connection, counted once; broken off where there is no time left.
+//! An attempt to write batches: committed, looked for by another connection, counted once; broken off where there is no time left, or no answer.
 
 use std::sync::atomic::Ordering::Relaxed;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::{RETAIN_BATCHES, Task};
 use crate::store::StoreError;
@@ -11,6 +11,12 @@ use crate::store::write::{self, Trouble};
 
 /// Every so many batches another connection looks whether they are there.
 const VERIFY_EVERY: i64 = 16;
+
+/// How long a commit may take before it is broken off, so that a database that hangs (a host that is gone, a process that is stopped) is said and what is
+/// queued goes to the disk …
+pub(super) const PATIENCE: Duration = Duration::from_secs(if cfg!(test) { 7 } else { 10 });
+/// … and at most, where each was in vain or the last one took long.
+const MOST_PATIENCE: Duration = Duration::from_mins(5);
 
 /// An attempt to write batches that answered with an error. They may be in the database all the same.
 pub(super) struct Attempt {
@@ -32,6 +38,12 @@ impl Task {
             biased;
             result = self.commit_and_verify(group, trouble.as_ref()) => result,
             () = self.store.out_of_time.cancelled(), if self.has_spool() => Err(StoreError::OutOfTime),
+            () = tokio::time::sleep(self.patience), if self.has_spool() => {
+                let seconds = self.patience.as_secs();
+                // It may be slow and not away: the next attempt has longer.
+                self.patience = (self.patience * 2).min(MOST_PATIENCE);
+                Err(StoreError::NoAnswer { seconds })
+            }
         };
         let with_trouble = known.as_ref().is_some_and(|known| known.with_trouble);
         let _ = result.as_ref().inspect_err(|error| self.store.database.note_failure(error));
@@ -51,6 +63,7 @@ impl Task {
             self.count(rows, is_new || known.as_ref().is_some_and(is_known));
         }
         self.failed = known.filter(|known| known.last > last.number);
+        self.patience = (begin.elapsed() * 2).clamp(PATIENCE, MOST_PATIENCE);
         self.store.commits.send_modify(|commits| *commits += 1);
         self.store.counters.committed(begin.elapsed());
         Ok(())

@@ -50,6 +50,8 @@ pub(super) struct Task {
     memory: Waiting,
     wait: Duration,
     next_attempt: Instant,
+    /// How long an attempt may take.
+    patience: Duration,
     /// Batches given up since the last flush.
     lost: u64,
     /// Since when the database takes nothing, and what is told of it.
@@ -83,6 +85,7 @@ impl Task {
             memory: Waiting::new(MAX_MEMORY_BYTES),
             wait: FIRST_WAIT,
             next_attempt: now,
+            patience: attempt::PATIENCE,
             lost: 0,
             wrote_own: false,
             spool_refuses: false,
@@ -116,17 +119,19 @@ impl Task {
                 Some(Message::Write(batch, _room)) => {
                     let is_first = self.ready() == 0;
                     self.take(*batch);
-                    while self.takes_more() && next.is_none() {
+                    // Behind what waits already they go to the disk at once, however long the next attempt takes.
+                    while (!is_first || self.takes_more()) && next.is_none() {
                         match messages.try_recv() {
                             Ok(Message::Write(batch, _room)) => self.take(*batch),
                             Ok(other) => next = Some(other),
                             Err(_none) => break,
                         }
                     }
+                    if !is_first {
+                        self.spill();
+                    }
                     if is_first || Instant::now() >= self.next_attempt {
                         self.drain().await;
-                    } else {
-                        self.spill();
                     }
                 }
                 Some(Message::Flush(done)) => drop(done.send(self.flush().await)), // nobody may be waiting any more
