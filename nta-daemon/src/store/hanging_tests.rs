@@ -1,4 +1,4 @@
-//! A PostgreSQL server that takes statements and neither answers nor refuses them.
+//! A PostgreSQL server that takes connections or statements and neither answers nor refuses them.
 
 use super::server_tests::Server;
 use super::tests::{begin, window};
@@ -9,6 +9,14 @@ const HANGS: &str = "CREATE FUNCTION hang() RETURNS trigger LANGUAGE plpgsql AS 
     CREATE TRIGGER hangs BEFORE INSERT ON windows FOR EACH ROW EXECUTE FUNCTION hang()";
 const GOES_ON: &str = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE wait_event = 'PgSleep'; \
     DROP FUNCTION hang CASCADE";
+
+#[tokio::test]
+async fn a_server_that_accepts_and_says_nothing_is_an_error_that_says_so() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let port = listener.local_addr().expect("bound").port();
+    let error = Store::open(&format!("postgres://nta@127.0.0.1:{port}/nta")).await.expect_err("nobody answers").chain();
+    assert!(error.contains("does not answer within"), "{error}");
+}
 
 /// A database that neither answers nor refuses is said to be away, what is queued goes to the disk, and all is stored once it goes on.
 #[tokio::test]

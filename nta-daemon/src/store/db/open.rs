@@ -22,6 +22,11 @@ const READERS: u32 = 4;
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long a request waits for a free connection.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long a server may take to answer who connects.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(if cfg!(test) { 1 } else { 10 });
+/// What is said of one that does not.
+const NO_ANSWER: &str =
+    "the server accepts connections and does not answer within 10 s: is it stopped, or something else?";
 /// Page cache of each connection in KiB (SQLite counts KiB as a negative number).
 const CACHE_KIB: &str = "-8192";
 /// The write-ahead log is cut back to this many bytes once it was copied into the database.
@@ -370,7 +375,11 @@ impl Target {
                 Conn::Sqlite(options.clone().pragma("wal_autocheckpoint", pages).connect().await?)
             }
             Self::Memory(options) => Conn::Sqlite(options.connect().await?),
-            Self::Postgres(options) => Conn::Postgres(options.connect().await?),
+            Self::Postgres(options) => {
+                let said = || Error::Io(std::io::Error::new(std::io::ErrorKind::TimedOut, NO_ANSWER));
+                let connected = tokio::time::timeout(CONNECT_TIMEOUT, options.connect()).await;
+                Conn::Postgres(connected.map_err(|_late| said())??)
+            }
         })
     }
 }
